@@ -1,0 +1,321 @@
+"""What a study is: base model, sources, targets, adaptation method and seeds.
+
+Every field is a plain value, so that a study is a YAML file, a content hash
+and nothing else. Names of tasks are resolved in `transferlens.tasks`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from transferlens.errors import SpecError
+from transferlens.study.document import Document, read_document
+
+__all__ = [
+    "BASE",
+    "BaseSpec",
+    "ComputeSpec",
+    "DataSpec",
+    "EvaluationSpec",
+    "LimitSpec",
+    "MethodSpec",
+    "StudySpec",
+    "TaskRef",
+    "TaskSpec",
+]
+
+BASE = "base"
+"""Reserved source name of the untuned base model."""
+
+# Names become folder names and column values, so they are short and plain.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _shorthand(field: str) -> BeforeValidator:
+    """Let a bare string stand for the part's main field."""
+    return BeforeValidator(lambda value: {field: value} if isinstance(value, str) else value)
+
+
+class DataSpec(_Part):
+    """Where the rows of a task come from: files, a Hugging Face dataset or the built-in suite."""
+
+    path: str | None = None
+    """Folder that holds ``train`` and ``test`` as .jsonl, .csv or .parquet."""
+    dataset: str | None = None
+    """Hugging Face dataset: a hub name, or a local folder in the hub's layout."""
+    subset: str | None = None
+    revision: str | None = None
+    suite: str | None = None
+    """Built-in generator; takes ``options``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    train: str | None = None
+    """File of the training rows, or name of the split for a dataset."""
+    test: str | None = None
+    """File of the test rows, or name of the split for a dataset."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        files = (self.train or self.test) and not self.dataset and not self.path
+        given = [bool(self.path), bool(self.dataset), bool(self.suite), bool(files)]
+        if sum(given) != 1:
+            msg = "give exactly one of path, dataset, suite, or the files train and test"
+            raise ValueError(msg)
+        if self.options and not self.suite:
+            msg = "options belong to suite"
+            raise ValueError(msg)
+        if (self.subset or self.revision) and not self.dataset:
+            msg = "subset and revision belong to dataset"
+            raise ValueError(msg)
+        return self
+
+
+class TaskSpec(_Part):
+    """How rows become prompts, answers and scores.
+
+    ``prompt`` and ``completion`` are Jinja templates over the row's columns;
+    ``label`` and ``choices`` are Jinja expressions (a column name is one).
+    All run in a sandbox.
+    """
+
+    data: Annotated[DataSpec, _shorthand("path")]
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Name used in the templates -> column of the data."""
+    prompt: str = "{{ prompt }}"
+    completion: str | None = None
+    """What an adapter learns to write. Default: the gold choice, the column
+    ``completion`` where there is one, else the label."""
+    label: str | None = None
+    """Gold answer: a choice, its index, or the short answer of a generation.
+    Default: the column ``label`` where there is one."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Raw label -> choice, where the data has other words for them."""
+    choices: tuple[str, ...] | str | None = None
+    """Fixed choices, or an expression that gives them per row. None: generation."""
+    separator: str = " "
+    """What stands between prompt and answer."""
+    metric: str | None = None
+    """Default: accuracy for choices, exact_match for generation."""
+    extractor: str | None = None
+    """How the answer is read from a completion; None takes all of it."""
+    length_normalized: bool = False
+    """Compare choices by log-likelihood per character instead of by its sum."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 32
+    stop: tuple[str, ...] = ()
+    unsafe_code: bool = False
+    """Allow a metric that runs generated code in an isolated process."""
+    family: str | None = None
+    description: str | None = None
+    homepage: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+
+    @field_validator("labels", "columns", mode="before")
+    @classmethod
+    def _keys_are_text(cls, value: Any) -> Any:
+        return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class TaskRef(_Part):
+    """A task in the role of source or target."""
+
+    task: str
+    name: str
+    """Name in the matrix; the task's name unless given."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """At most this many rows; the study's limit unless given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        ref = {"task": value} if isinstance(value, str) else value
+        if isinstance(ref, dict) and isinstance(ref.get("task"), str) and "name" not in ref:
+            return {**ref, "name": Path(ref["task"]).name}
+        return ref
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            msg = (
+                f"{name!r} cannot be a name: use up to 80 letters, digits, '.', '_' or '-', "
+                "beginning with a letter or digit"
+            )
+            raise ValueError(msg)
+        if name == BASE:
+            msg = f"{BASE!r} is the name of the untuned base model; choose another"
+            raise ValueError(msg)
+        return name
+
+
+class BaseSpec(_Part):
+    """The base model: ``embedded``, a hub id, or a local folder in Hugging Face format."""
+
+    model: str = "embedded"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Off unless you ask for it."""
+
+
+class MethodSpec(_Part):
+    """How an adapter is trained: LoRA on completion tokens."""
+
+    name: Literal["lora"] = "lora"
+    rank: Annotated[int, Field(ge=1)] = 16
+    alpha: Annotated[float, Field(gt=0)] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps; overrides ``epochs``."""
+    batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    """Tokens per optimizer step, prompts included, padding not."""
+    max_length: Annotated[int, Field(ge=8)] | None = None
+    """Longest training row in tokens; longer ones are cut on the right and
+    counted. Default: the model's context."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class EvaluationSpec(_Part):
+    """How predictions are made."""
+
+    batch_tokens: Annotated[int, Field(ge=1)] = 8192
+    """Tokens per forward pass, padding included. Changes speed, not answers."""
+    max_length: Annotated[int, Field(ge=8)] | None = None
+    """Longest prompt plus answer in tokens. Default: the model's context."""
+
+
+class ComputeSpec(_Part):
+    """Where a study runs. None of it is part of an adapter's identity but ``dtype``."""
+
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto``: bfloat16 on an accelerator that has it, else float32."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class LimitSpec(_Part):
+    """At most so many rows of each task, drawn once, the same for every seed."""
+
+    train: Annotated[int, Field(ge=1)] | None = None
+    test: Annotated[int, Field(ge=1)] | None = None
+    seed: int = 0
+    """Seed of the draw."""
+
+
+class StudySpec(_Part):
+    """A whole study, as written in ``study.yaml``."""
+
+    name: str = "study"
+    base: Annotated[BaseSpec, _shorthand("model")] = Field(default_factory=BaseSpec)
+    tasks: dict[str, TaskSpec] = Field(default_factory=dict)
+    """Your own tasks; built-in tasks and task cards need no definition."""
+    sources: tuple[TaskRef, ...]
+    targets: tuple[TaskRef, ...]
+    method: MethodSpec = Field(default_factory=MethodSpec)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    limits: LimitSpec = Field(default_factory=LimitSpec)
+    evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
+    compute: ComputeSpec = Field(default_factory=ComputeSpec)
+
+    _document: Document = PrivateAttr(default_factory=Document)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for role in ("sources", "targets"):
+            names = [ref.name for ref in getattr(self, role)]
+            if not names:
+                msg = f"{role} is empty: name at least one task"
+                raise ValueError(msg)
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                msg = f"{role} has {twice[0]!r} twice; give one of them another name"
+                raise ValueError(msg)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            msg = "seeds must be at least one number, each only once"
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
+        """Read a study file.
+
+        Parameters
+        ----------
+        path
+            The YAML file. Relative paths inside it start at its folder.
+        overrides
+            ``key=value`` items such as ``method.rank=8``; values are YAML.
+
+        Raises
+        ------
+        SpecError
+            The file cannot be read, or a field of it is unknown or invalid;
+            the message names file, line and field.
+        """
+        return cls._validated(read_document(Path(path)).override(overrides))
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any], *, root: str | Path = ".") -> StudySpec:
+        """Make a study from plain values; relative paths in it start at ``root``."""
+        return cls._validated(Document(value=value, root=Path(root).absolute()))
+
+    @classmethod
+    def _validated(cls, document: Document) -> StudySpec:
+        try:
+            spec = cls.model_validate(document.value)
+        except ValidationError as error:
+            raise SpecError(document.explain(error, _field_names())) from None
+        spec._document = document  # noqa: SLF001 - a private attribute of this very class
+        return spec
+
+    @property
+    def root(self) -> Path:
+        """Folder at which the relative paths of the study start."""
+        return self._document.root
+
+    def where(self, *path: str | int) -> str:
+        """Return ``file:line: a.b.c`` for a field, to begin an error message with."""
+        return self._document.where(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the study as plain JSON values, defaults included."""
+        return self.model_dump(mode="json")
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the study's content; the same text in another layout hashes the same."""
+        text = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _field_names() -> set[str]:
+    """Return every field name that a study file may hold, for suggestions."""
+    parts = (
+        StudySpec, TaskRef, TaskSpec, DataSpec, BaseSpec,
+        MethodSpec, EvaluationSpec, ComputeSpec, LimitSpec,
+    )  # fmt: skip
+    return {name for part in parts for name in part.model_fields}
