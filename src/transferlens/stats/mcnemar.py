@@ -66,9 +66,10 @@ def mcnemar_p_value(
         raise AnalysisError(msg)
     if method.startswith("chi2"):
         return _chi2_p_value(b, c, corrected=method == "chi2-corrected")
-    tail = 2.0 * stats.binom.cdf(np.minimum(b, c), b + c, 0.5)
+    fewer = np.minimum(b, c)
+    tail = 2.0 * stats.binom.cdf(fewer, b + c, 0.5)
     if method == "mid-p":
-        tail = tail - stats.binom.pmf(b, b + c, 0.5)
+        tail = tail - stats.binom.pmf(fewer, b + c, 0.5)
     return np.asarray(np.minimum(tail, 1.0), dtype=np.float64)
 
 

@@ -227,8 +227,12 @@ def _standard_error(
     by_examples = parts.example / n
     square = by_examples + np.nan_to_num(training.variance) / S
     spread = by_examples**2 / (n - 1.0)
-    counted = np.nan_to_num(training.variance) > 0
+    # These terms stay where the training variance is cut off at 0: it was estimated all the
+    # same, and degrees of freedom that jump there would turn rounding into another p-value.
     for part, df in ((training.seed, training.seed_df), (training.noise, training.noise_df)):
-        spread = spread + np.where(counted, (part / S) ** 2 / np.maximum(df, 1.0), 0.0)
+        spread = spread + (part / S) ** 2 / np.maximum(df, 1.0)
     df = np.divide(square**2, spread, out=n - 1.0, where=spread > 0)
-    return np.sqrt(square), df
+    # A sum of components has at least the fewest degrees of freedom among them; pooled noise
+    # that is larger than a source's own variance would push the formula below that.
+    fewest = np.minimum(n - 1.0, np.where(training.seed_df > 0, training.seed_df, np.inf))
+    return np.sqrt(square), np.maximum(df, fewest)
