@@ -110,7 +110,8 @@ class TaskSpec(_Part):
     labels: dict[str, str] = Field(default_factory=dict)
     """Raw label -> choice, where the data has other words for them."""
     choices: tuple[str, ...] | str | None = None
-    """Fixed choices, or an expression that gives them per row. None: generation."""
+    """Fixed choices, or an expression that gives them per row. Default: the
+    column ``choices`` of a file where there is one, else generation."""
     separator: str = " "
     """What stands between prompt and answer."""
     metric: str | None = None
@@ -121,6 +122,8 @@ class TaskSpec(_Part):
     """Compare choices by log-likelihood per character instead of by its sum."""
     max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 32
     stop: tuple[str, ...] = ()
+    duplicates: Literal["error", "drop"] = "error"
+    """What to do with a row that makes the same example as an earlier one."""
     unsafe_code: bool = False
     """Allow a metric that runs generated code in an isolated process."""
     family: str | None = None

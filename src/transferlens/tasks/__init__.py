@@ -1,0 +1,20 @@
+"""What a model is trained on and asked: prompts, answers and where they come from."""
+
+from __future__ import annotations
+
+from transferlens.tasks.catalog import card_names, known_tasks, load_card
+from transferlens.tasks.example import Example, content_hash, count_leaked
+from transferlens.tasks.load import Role, load_task
+from transferlens.tasks.task import Task
+
+__all__ = [
+    "Example",
+    "Role",
+    "Task",
+    "card_names",
+    "content_hash",
+    "count_leaked",
+    "known_tasks",
+    "load_card",
+    "load_task",
+]
