@@ -1,0 +1,102 @@
+"""The manifest of a study folder: what format it has, and in which version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from transferlens.errors import ResultsError
+from transferlens.results.files import TEMPORARY, os_errors, write_atomically
+from transferlens.results.schema import FORMAT, VERSION
+
+__all__ = ["check_manifest", "create_folder", "read_json"]
+
+_NEWER = "update transferlens (pip install --upgrade transferlens) to read it"
+
+
+def create_folder(root: Path, folders: Sequence[str]) -> None:
+    """Make a folder with its sub-folders and a manifest, the manifest last.
+
+    Raises
+    ------
+    ResultsError
+        The folder cannot be made, or holds something else.
+    """
+    with os_errors("create", root):
+        root.mkdir(parents=True, exist_ok=True)
+        # What an interrupted creation left is ours.
+        other = [
+            child.name
+            for child in root.iterdir()
+            if child.name not in folders and not child.name.startswith(TEMPORARY)
+        ]
+        if other and not (root / "manifest.json").exists():
+            msg = f"{root} holds other files ({min(other)}); choose an empty or a new folder"
+            raise ResultsError(msg)
+        for name in folders:
+            (root / name).mkdir(exist_ok=True)
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: _installed(name) for name in ("transferlens", "polars")},
+    }
+    write_atomically(root / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+
+def check_manifest(root: Path) -> dict[str, Any]:
+    """Return the manifest of a study folder.
+
+    Raises
+    ------
+    ResultsError
+        There is none, or it is damaged, of another program or of a newer version.
+    """
+    file = root / "manifest.json"
+    if not file.exists():
+        msg = f"{root} is not a study folder: it has no manifest.json"
+        raise ResultsError(msg)
+    manifest = read_json(file)
+    if manifest.get("format") != FORMAT:
+        msg = f"{file} is not of a study: its format is {manifest.get('format')!r}"
+        raise ResultsError(msg)
+    found = manifest.get("version")
+    if not isinstance(found, int) or found < 1:
+        msg = f"{file}: {found!r} is no version of {FORMAT}"
+        raise ResultsError(msg)
+    if found > VERSION:
+        msg = f"{root} has version {found}, this program reads up to {VERSION}; {_NEWER}"
+        raise ResultsError(msg)
+    return manifest
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises
+    ------
+    ResultsError
+        It cannot be read, or holds something else.
+    """
+    with os_errors("read", file):
+        text = file.read_bytes()
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        msg = f"{file} is damaged: {error}"
+        raise ResultsError(msg) from None
+    if not isinstance(value, dict):
+        msg = f"{file} is damaged: it holds no JSON object"
+        raise ResultsError(msg)
+    return value
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

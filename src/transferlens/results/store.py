@@ -1,0 +1,381 @@
+"""A study folder: every finished cell is a file, and no crash leaves half of one.
+
+::
+
+    manifest.json          format name and version
+    plan.json              what the folder will hold once it is complete
+    examples/<id>.parquet  texts of a target's examples, once per target
+    cells/<id>.parquet     predictions of one finished cell
+    cells/merged-….parquet predictions of several cells of one adapter
+    scores.parquet         instead of cells, where only scores are known
+    adapters/<folder>/     PEFT folder, with checksums of its files
+    failures/<id>.json     why an adapter or a cell failed; its log is in logs/
+    locks/                 claims of running processes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from transferlens.errors import ResultsError
+from transferlens.results.adapters import AdapterFolders
+from transferlens.results.files import (
+    TEMPORARY,
+    claimed,
+    damage_of,
+    encode_parquet,
+    held,
+    os_errors,
+    parquet_metadata,
+    write_atomically,
+)
+from transferlens.results.manifest import check_manifest, create_folder, read_json
+from transferlens.results.plan import Cell, Plan, PlannedAdapter, checked_name
+from transferlens.results.schema import PREDICTION_SCHEMA, SCORE_SCHEMA, conform
+
+__all__ = ["CellState", "Failure", "StudyStore"]
+
+CellState = Literal["done", "failed", "running", "left"]
+
+_FOLDERS = ("cells", "examples", "adapters", "failures", "logs", "locks")
+_CELLS_KEY = "transferlens.cells"
+_MERGED = "merged-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an adapter or a cell failed the last time."""
+
+    id: str
+    kind: str
+    message: str
+    time: str
+
+
+class StudyStore:
+    """Read and write one study folder; any number of processes may do so at once.
+
+    Make one with `create` or `open`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.adapters = AdapterFolders(path / "adapters")
+
+    # Opening
+
+    @classmethod
+    def create(cls, path: str | Path) -> StudyStore:
+        """Make a study folder, or open it where it exists already.
+
+        Raises
+        ------
+        ResultsError
+            The folder cannot be made, or holds something else.
+        """
+        root = Path(path)
+        if not (root / "manifest.json").exists():
+            create_folder(root, _FOLDERS)
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, path: str | Path) -> StudyStore:
+        """Open a study folder that exists.
+
+        Raises
+        ------
+        ResultsError
+            There is none, or its manifest is damaged, of another program or
+            of a newer version.
+        """
+        root = Path(path)
+        check_manifest(root)
+        return cls(root)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Format, version, time of creation, versions of the programs."""
+        return check_manifest(self.path)
+
+    # Plan
+
+    def write_plan(self, plan: Plan) -> None:
+        """Store what the folder is meant to hold; replaces the former plan."""
+        for cell in plan.cells:
+            checked_name(cell.id)
+        for adapter in plan.adapters:
+            checked_name(adapter.folder)
+        write_atomically(self.path / "plan.json", plan.to_json())
+
+    @property
+    def plan(self) -> Plan:
+        """The stored plan, read anew.
+
+        Raises
+        ------
+        ResultsError
+            There is none yet, or it is damaged.
+        """
+        file = self.path / "plan.json"
+        with os_errors("read", file):
+            if not file.exists():
+                msg = f"{self.path} has no plan.json yet; run the study first"
+                raise ResultsError(msg)
+            return Plan.from_json(file.read_bytes(), where=str(file))
+
+    # Examples
+
+    def write_examples(self, examples_id: str, frame: pl.DataFrame) -> None:
+        """Store the texts of a target's examples, unless they are there already."""
+        file = self.path / "examples" / f"{checked_name(examples_id)}.parquet"
+        if not file.exists():
+            write_atomically(file, encode_parquet(frame, {}))
+
+    def read_examples(self, examples_id: str) -> pl.DataFrame:
+        """Return the texts of a target's examples.
+
+        Raises
+        ------
+        ResultsError
+            They are missing or damaged.
+        """
+        file = self.path / "examples" / f"{checked_name(examples_id)}.parquet"
+        _refuse_damage(file)
+        return pl.read_parquet(file)
+
+    # Cells
+
+    def cell_path(self, cell: Cell) -> Path:
+        """File of a cell before it is merged with others."""
+        return self.path / "cells" / f"{checked_name(cell.id)}.parquet"
+
+    def write_cell(self, cell: Cell, rows: pl.DataFrame) -> None:
+        """Store the predictions of a finished cell in one indivisible step.
+
+        Raises
+        ------
+        ResultsError
+            The rows are not those of the cell, or the system refuses.
+        """
+        frame = _cell_rows(cell, rows)
+        write_atomically(self.cell_path(cell), encode_parquet(frame, _cells_metadata([cell])))
+
+    def write_merged(self, cells: list[Cell], frame: pl.DataFrame) -> Path:
+        """Store the rows of several cells, which ``frame`` holds, in one file."""
+        ids = sorted(cell.id for cell in cells)
+        name = f"{_MERGED}{checked_name(ids[0])[:16]}-{len(ids)}-{_digest(ids)}.parquet"
+        file = self.path / "cells" / name
+        write_atomically(file, encode_parquet(frame, _cells_metadata(cells)))
+        return file
+
+    def cell_files(self) -> dict[str, Path]:
+        """Return cell id -> file with its rows, for every finished cell in the folder."""
+        files = [path for path in (self.path / "cells").glob("*.parquet") if _visible(path)]
+        found: dict[str, Path] = {}
+        for file in sorted(path for path in files if path.name.startswith(_MERGED)):
+            found.update(dict.fromkeys(self.cells_in(file), file))
+        # A cell may still stand alone beside the file it was merged into.
+        found.update(
+            {path.stem: path for path in files if not path.name.startswith(_MERGED)},
+        )
+        return found
+
+    def cells_in(self, file: Path) -> dict[str, str]:
+        """Return cell id -> target for the cells in a file."""
+        cells: dict[str, str] = json.loads(parquet_metadata(file).get(_CELLS_KEY, "{}"))
+        return cells
+
+    def done_cells(self) -> set[str]:
+        """Ids of the finished cells, planned or not."""
+        return set(self.cell_files())
+
+    def cell_states(self) -> dict[str, CellState]:
+        """Return the state of every planned cell, by id."""
+        done = self.done_cells()
+        failed = {failure.id for failure in self.failures()}
+        running = self._running()
+        return {cell.id: _state(cell, done, failed, running) for cell in self.plan.cells}
+
+    def cell_state(self, cell: Cell) -> CellState:
+        """Return the state of one cell; for many, `cell_states` is faster."""
+        if self.cell_path(cell).exists():
+            return "done"
+        failed = {failure.id for failure in self.failures()}
+        return _state(cell, self.done_cells(), failed, self._running())
+
+    def _running(self) -> set[str]:
+        locks = (self.path / "locks").glob("*.lock")
+        return {path.stem.partition("-")[2] for path in locks if held(path)}
+
+    def discard_cell(self, cell_id: str) -> None:
+        """Remove a damaged cell file, so that the next run makes it again."""
+        with os_errors("remove", self.path / "cells"):
+            if (file := self.cell_files().get(cell_id)) is not None:
+                file.unlink()
+
+    # Scores without predictions
+
+    def write_scores(self, frame: pl.DataFrame) -> None:
+        """Store scores of a study that has no predictions (columns `SCORE_SCHEMA`)."""
+        rows = conform(frame, SCORE_SCHEMA, where="scores")
+        write_atomically(self.path / "scores.parquet", encode_parquet(rows, {}))
+
+    def read_scores(self) -> pl.DataFrame | None:
+        """Return the scores of a study that has no predictions, else None."""
+        file = self.path / "scores.parquet"
+        if not file.exists():
+            return None
+        _refuse_damage(file)
+        return conform(pl.read_parquet(file), SCORE_SCHEMA, where=str(file))
+
+    # Adapters
+
+    def adapter_dir(self, adapter: PlannedAdapter | str) -> Path:
+        """Folder of a finished adapter; an id is looked up in the plan."""
+        return self.adapters.folder(self._planned(adapter))
+
+    def temporary_adapter_dir(self, adapter: PlannedAdapter) -> Path:
+        """Make an empty folder to train into; hold ``claim("adapter", id)`` meanwhile."""
+        return self.adapters.temporary(adapter)
+
+    def commit_adapter(self, temporary: Path, adapter: PlannedAdapter) -> Path:
+        """Give a trained adapter its final place in one indivisible step."""
+        return self.adapters.commit(temporary, adapter)
+
+    def adapter_done(self, adapter: PlannedAdapter | str) -> bool:
+        """Whether the adapter is trained and stored."""
+        return self.adapters.done(self._planned(adapter))
+
+    def read_adapter_manifest(self, adapter: PlannedAdapter | str) -> dict[str, Any]:
+        """Return what an adapter was trained on, as its engine recorded it."""
+        return self.adapters.manifest(self._planned(adapter))
+
+    def _planned(self, adapter: PlannedAdapter | str) -> PlannedAdapter:
+        if isinstance(adapter, PlannedAdapter):
+            return adapter
+        for planned in self.plan.adapters:
+            if planned.id == adapter:
+                return planned
+        msg = f"{self.path} has no adapter {adapter!r} in its plan"
+        raise ResultsError(msg)
+
+    # Claims and failures
+
+    def claim(self, kind: str, key: str) -> AbstractContextManager[bool]:
+        """Claim a piece of work; yields False where another process has it."""
+        return claimed(self.path / "locks" / f"{checked_name(kind)}-{checked_name(key)}.lock")
+
+    def record_failure(self, key: str, kind: str, message: str, log_text: str) -> Path:
+        """Store why an adapter or a cell failed; returns the file of its log."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        failure = Failure(id=key, kind=kind, message=message, time=now)
+        log = self.path / "logs" / f"{checked_name(key)}.log"
+        write_atomically(log, log_text.encode())
+        text = json.dumps(asdict(failure), indent=1, ensure_ascii=False)
+        write_atomically(self.path / "failures" / f"{checked_name(key)}.json", text.encode())
+        return log
+
+    def clear_failure(self, key: str) -> None:
+        """Forget a failure, once its work is being tried again."""
+        file = self.path / "failures" / f"{checked_name(key)}.json"
+        with os_errors("remove", file):
+            file.unlink(missing_ok=True)
+
+    def failures(self) -> list[Failure]:
+        """Return the recorded failures, sorted by id."""
+        files = sorted((self.path / "failures").glob("*.json"))
+        return [Failure(**read_json(file)) for file in files if _visible(file)]
+
+    # Care
+
+    def compact(self) -> int:
+        """Merge each adapter's finished cells into one file; see `transferlens.results.compact`."""
+        from transferlens.results.merge import compact
+
+        return compact(self)
+
+    def collect_garbage(self) -> list[Path]:
+        """Remove what dead processes left unfinished; returns what was removed."""
+        removed = []
+        for file in _temporary_files(self.path):
+            # Leaving the claim removes the file.
+            with claimed(file, patience=0) as free:
+                if free:
+                    removed.append(file)
+        for folder, adapter_id in self.adapters.temporaries():
+            with self.claim("adapter", adapter_id) as free, os_errors("remove", folder):
+                if free:
+                    shutil.rmtree(folder)
+                    removed.append(folder)
+        return removed
+
+    def verify(self) -> list[str]:
+        """Read every file again and return one line for each that is damaged."""
+        files = [self.path / "scores.parquet"]
+        files += sorted((self.path / "cells").glob("*.parquet"))
+        files += sorted((self.path / "examples").glob("*.parquet"))
+        problems = [
+            f"{file.relative_to(self.path)} {damage}; delete it and run the study again"
+            for file in files
+            if file.exists() and _visible(file) and (damage := damage_of(file))
+        ]
+        return problems + self.adapters.verify()
+
+
+def _refuse_damage(file: Path) -> None:
+    if damage := damage_of(file):
+        msg = f"{file} {damage}; delete it and run the study again"
+        raise ResultsError(msg)
+
+
+def _visible(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
+def _temporary_files(root: Path) -> Iterator[Path]:
+    for folder in (root, *(root / name for name in _FOLDERS)):
+        yield from (path for path in folder.glob(f"{TEMPORARY}*") if path.is_file())
+
+
+def _state(cell: Cell, done: set[str], failed: set[str], running: set[str]) -> CellState:
+    if cell.id in done:
+        return "done"
+    if cell.id in running or cell.adapter_id in running:
+        return "running"
+    return "failed" if cell.id in failed or cell.adapter_id in failed else "left"
+
+
+def _cells_metadata(cells: list[Cell]) -> dict[str, str]:
+    return {_CELLS_KEY: json.dumps({cell.id: cell.target for cell in cells})}
+
+
+def _digest(ids: list[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def _cell_rows(cell: Cell, rows: pl.DataFrame) -> pl.DataFrame:
+    """Check that rows belong to a cell, and sort them by example."""
+    where = f"cell {cell.source} -> {cell.target}, seed {cell.seed}"
+    frame = conform(rows, PREDICTION_SCHEMA, where=where).sort("example")
+    if frame.height != cell.n_examples:
+        msg = f"{where}: {frame.height} predictions for {cell.n_examples} examples"
+        raise ResultsError(msg)
+    if frame["example"].n_unique() != frame.height or frame["example"].null_count():
+        msg = f"{where}: an example occurs twice or has no number"
+        raise ResultsError(msg)
+    keys = frame.select("source", "target", "seed").unique().rows()
+    if keys not in ([], [cell.key]):
+        msg = f"{where}: its rows are of {keys[0]}"
+        raise ResultsError(msg)
+    return frame

@@ -1,0 +1,109 @@
+"""Predictions where they lie: in the cell files of a folder, or in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from transferlens.errors import ResultsError
+from transferlens.results.files import damage_of
+from transferlens.results.plan import Cell
+from transferlens.results.schema import PREDICTION_SCHEMA
+from transferlens.results.store import StudyStore
+
+__all__ = ["CellFiles", "InMemory", "Predictions"]
+
+
+class Predictions(Protocol):
+    """Anything that gives prediction rows, all or those of some targets."""
+
+    def scan(self, targets: Collection[str] | None = None) -> pl.LazyFrame:
+        """Return the rows, with the columns of `PREDICTION_SCHEMA`."""
+        ...
+
+
+class InMemory:
+    """Predictions that were never stored."""
+
+    def __init__(self, frame: pl.LazyFrame) -> None:
+        self._frame = frame
+
+    def scan(self, targets: Collection[str] | None = None) -> pl.LazyFrame:
+        """Return the rows, all or those of some targets."""
+        if targets is None:
+            return self._frame
+        return self._frame.filter(pl.col("target").is_in(list(targets)))
+
+
+class CellFiles:
+    """The cell files of a study folder, of the given cells only.
+
+    Each file's checksum is compared once, when it is first read: a flipped
+    bit in a compressed score would otherwise be a wrong score.
+    """
+
+    def __init__(self, store: StudyStore, cells: Sequence[Cell]) -> None:
+        self._store = store
+        self._cells = cells
+        self._whole: set[Path] = set()
+
+    @cached_property
+    def _by_file(self) -> dict[Path, list[Cell]]:
+        found = self._store.cell_files()
+        files: dict[Path, list[Cell]] = defaultdict(list)
+        for cell in self._cells:
+            if (file := found.get(cell.id)) is not None:
+                files[file].append(cell)
+        return dict(files)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Files that hold the cells."""
+        return list(self._by_file)
+
+    def scan(self, targets: Collection[str] | None = None) -> pl.LazyFrame:
+        """Return the rows, all or those of some targets.
+
+        Raises
+        ------
+        ResultsError
+            A file is damaged; the message names it.
+        """
+        wanted = {
+            file: {cell.target for cell in cells if targets is None or cell.target in targets}
+            for file, cells in self._by_file.items()
+        }
+        wanted = {file: names for file, names in wanted.items() if names}
+        if not wanted:
+            return pl.LazyFrame(schema=PREDICTION_SCHEMA)
+        self._check(list(wanted))
+        # A merged file may hold cells that the plan has dropped.
+        whole = [file for file, names in wanted.items() if self._holds_only(file, names)]
+        parts = [pl.scan_parquet(whole, glob=False)] if whole else []
+        parts += [
+            pl.scan_parquet(file, glob=False).filter(pl.col("target").is_in(list(names)))
+            for file, names in wanted.items()
+            if file not in set(whole)
+        ]
+        return pl.concat(parts)
+
+    def _holds_only(self, file: Path, targets: set[str]) -> bool:
+        # A file that is named after its only cell needs no look inside.
+        if file.stem in {cell.id for cell in self._by_file[file]}:
+            return True
+        return set(self._store.cells_in(file).values()) <= targets
+
+    def _check(self, files: list[Path]) -> None:
+        fresh = [file for file in files if file not in self._whole]
+        with ThreadPoolExecutor() as pool:
+            for file, damage in zip(fresh, pool.map(damage_of, fresh), strict=True):
+                if damage:
+                    msg = f"{file} {damage}; delete it and run the study again"
+                    raise ResultsError(msg)
+        self._whole.update(fresh)
