@@ -361,7 +361,9 @@ def main() -> None:
     }
     report["seconds"] = round(time.perf_counter() - start, 1)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "calibration.json").write_text(json.dumps(report, indent=1) + "\n")
+    # Strict JSON has no NaN; the reader's round trip turns it into null.
+    strict = json.loads(json.dumps(report), parse_constant=lambda _: None)
+    (RESULTS / "calibration.json").write_text(json.dumps(strict, indent=1) + "\n")
     (RESULTS / "calibration.md").write_text(markdown(report))
 
 
