@@ -1,1 +1,46 @@
-"""TransferLens."""
+"""What does fine-tuning on a dataset do to every other task, why, and what should I do?
+
+::
+
+    import transferlens as tl
+
+    spec = tl.StudySpec.from_yaml("study.yaml")
+    study = tl.run(spec, "my-study")
+    print(study.scores)
+
+Importing this module loads nothing else: each name below is fetched from its
+home on first use, so that ``transferlens --help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transferlens.engine import run
+    from transferlens.results import TransferStudy, open_study
+    from transferlens.study import StudySpec
+
+__all__ = ["StudySpec", "TransferStudy", "__version__", "open_study", "run"]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "StudySpec": "transferlens.study",
+    "TransferStudy": "transferlens.results",
+    "open_study": "transferlens.results",
+    "run": "transferlens.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

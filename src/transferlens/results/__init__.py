@@ -2,6 +2,7 @@
 
 from transferlens.results.adapters import ADAPTER_MANIFEST
 from transferlens.results.container import TransferStudy, open_study
+from transferlens.results.display import Values, format_value, matrix_values
 from transferlens.results.exchange import write_study
 from transferlens.results.merge import compact
 from transferlens.results.plan import Cell, Plan, PlannedAdapter
@@ -13,6 +14,7 @@ from transferlens.results.schema import (
     SourceInfo,
     TargetInfo,
 )
+from transferlens.results.status import FailureReport, Progress, StudyStatus, study_status
 from transferlens.results.store import CellState, Failure, StudyStore
 from transferlens.study import BASE
 
@@ -26,13 +28,20 @@ __all__ = [
     "Cell",
     "CellState",
     "Failure",
+    "FailureReport",
     "Plan",
     "PlannedAdapter",
+    "Progress",
     "SourceInfo",
+    "StudyStatus",
     "StudyStore",
     "TargetInfo",
     "TransferStudy",
+    "Values",
     "compact",
+    "format_value",
+    "matrix_values",
     "open_study",
+    "study_status",
     "write_study",
 ]
