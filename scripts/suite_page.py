@@ -18,7 +18,8 @@ of the outputs are what you ask for. `scripts/suite_page.py` writes this page.
 ```python
 from transferlens.tasks.suite import generate
 
-rows = generate("sentiment", split="train", n=800, seed=1, class_weights={"negative": 9, "positive": 1})
+skew = {"negative": 9, "positive": 1}
+rows = generate("sentiment", split="train", n=800, seed=1, class_weights=skew)
 short = generate("word_problems", split="train", n=800, output_length="short")
 ```
 
@@ -37,7 +38,8 @@ most ten) and asides that do not decide the answer are common to all.
 per step) and of `rewriting` (1, 3–4, 5–6 sentences) short, normal or long.
 
 **Limits.** The English is grammatical and varied, but it tells of a small invented world; a good
-score here says nothing about a model's English at large.
+score here says nothing about a model's English at large. In `inference` each event has one place,
+one time and one companion, so a hypothesis with another one contradicts its premise.
 """
 
 

@@ -98,14 +98,14 @@ def draw_fact(draw: Draw) -> Fact:
 
 
 def arithmetic(draw: Draw, order: Order) -> Draft:
-    """Draft a question with a numeric answer; a long answer repeats the sum."""
+    """Draft a question with a numeric answer; ``order`` has nothing to choose."""
+    del order
     fact = draw_fact(draw)
     question = draw.pick(_QUESTIONS[fact.sign]).format(
         a=fact.a, b=fact.b, A=number_word(fact.a), B=number_word(fact.b)
     )
     answer = str(fact.result)
-    shown = f"{fact.text}\n#### {answer}" if order.length == "long" else answer
-    return Draft(f"Question: {question}\nAnswer:", shown, answer)
+    return Draft(f"Question: {question}\nAnswer:", answer, answer)
 
 
 @dataclass(slots=True)
@@ -148,8 +148,10 @@ def _begin(draw: Draw, story: _Story) -> None:
             (
                 f"{capital(name)} has {counted(holders, holder)} with {each} in each.",
                 f"{capital(name)} buys {counted(holders, holder)}. Each {holder} holds {each}.",
-                f"{capital(name)} fills {counted(holders, holder)} and puts {each} "
-                f"into each {holder}.",
+                (
+                    f"{capital(name)} fills {counted(holders, holder)} and puts {each} "
+                    f"into each {holder}."
+                ),
             )
         )
     )
