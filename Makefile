@@ -14,7 +14,7 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZ
 PINS := requirements/constraints.txt
 PIP := -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test demo-env test-env clean
+.PHONY: demo test docs demo-env test-env clean
 
 demo: demo-env
 	$(OFFLINE) $(DEMO_VENV)/bin/transferlens run examples/demo.yaml -o $(DEMO)
@@ -40,3 +40,7 @@ $(DEMO_VENV)/.installed $(TEST_VENV)/.installed: pyproject.toml $(PINS)
 
 clean:
 	rm -rf $(DEMO_VENV) $(TEST_VENV) $(DEMO)
+
+# Documentation that is written by the program itself.
+docs: test-env
+	$(TEST_VENV)/bin/python scripts/write_cli_docs.py

@@ -23,7 +23,7 @@ def run(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help="Fields to change, such as method.rank=8 or 'seeds=[0,1,2]'.",
             show_default=False,
         ),
@@ -42,7 +42,9 @@ def run(
         typer.Option(help="Progress bars, JSON lines on stderr, or nothing."),
     ] = "rich",
 ) -> None:
-    """Train an adapter per source, evaluate each on every target, and store all predictions.
+    """Train and evaluate adapters, and store every prediction.
+
+    One adapter is trained per source and seed; each, and the untuned base, answers every target.
 
     Stopped at any moment, the same command goes on where it was. A changed
     study runs only what is new, and what failed is tried again.
@@ -73,20 +75,29 @@ def _print_plan(study: StudyPlan, folder: Path) -> None:
     plain(f"{plan.spec['name']} -> {folder}: base {plan.base['model']}")
     plain(f"{len(plan.adapters)} adapters, {len(plan.cells)} cells")
     plain("")
-    header = ("source", "rows", "steps", "tokens", "cut rows")
     print_table(
-        header,
-        [(s.name, str(s.n_rows), str(s.n_steps), f"{s.tokens:,}", str(s.n_truncated))
-         for s in study.sources],
-    )  # fmt: skip
+        ("source", "rows", "steps", "tokens", "cut rows"),
+        [
+            (s.name, str(s.n_rows), str(s.n_steps), f"{s.tokens:,}", str(s.n_truncated))
+            for s in study.sources
+        ],
+    )
     plain("")
-    header = ("target", "kind", "metric", "examples", "tokens read", "written, at most")
     print_table(
-        header,
-        [(t.name, t.kind, t.metric, str(t.n_examples), f"{t.read_tokens:,}",
-          f"{t.written_tokens:,}") for t in study.targets],
+        ("target", "kind", "metric", "examples", "tokens read", "written, at most"),
+        [
+            (
+                t.name,
+                t.kind,
+                t.metric,
+                str(t.n_examples),
+                f"{t.read_tokens:,}",
+                f"{t.written_tokens:,}",
+            )
+            for t in study.targets
+        ],
         left=3,
-    )  # fmt: skip
+    )
     plain("")
     for note in study.notes:
         plain(f"note: {note}")

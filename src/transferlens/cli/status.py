@@ -10,11 +10,11 @@ from transferlens.cli.options import Folder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from transferlens.results import Progress, StudyStatus
+    from transferlens.results import CellState, Progress, StudyStatus
 
 __all__ = ["print_failures", "status"]
 
-_STATES = ("done", "running", "failed", "left")
+_STATES: tuple[CellState, ...] = ("done", "running", "failed", "left")
 
 
 def status(folder: Folder) -> None:
@@ -40,7 +40,7 @@ def print_failures(found: StudyStatus) -> None:
         plain(f"  log: {failure.log}")
 
 
-def _counts(counts: Mapping[str, int]) -> str:
+def _counts(counts: Mapping[CellState, int]) -> str:
     return ", ".join(f"{counts.get(state, 0)} {state}" for state in _STATES)
 
 

@@ -17,7 +17,7 @@ FORMATS = ("png", "svg", "pdf")
 """File formats of pictures, by their suffix."""
 
 # TrueType outlines in PDF, so that journals and editors take them; no random ids in SVG.
-_STYLE = {
+_STYLE: Any = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "svg.fonttype": "path",

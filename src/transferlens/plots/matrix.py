@@ -127,7 +127,7 @@ def _draw_base(axes: Axes, data: xr.Dataset, layout: _Layout) -> None:
     base = data["base"].to_numpy()[np.newaxis]
     if data.attrs["values"] == "score":
         image = _heat(axes, base, data, _norm(data))
-        colours = image.cmap(image.norm(base))
+        colours = _colours(image, base)
     else:
         axes.imshow(np.ones_like(base), cmap="gray", vmin=0, vmax=1, aspect="auto")
         colours = np.ones((*base.shape, 4))
@@ -140,7 +140,7 @@ def _draw_cells(axes: Axes, data: xr.Dataset, layout: _Layout) -> AxesImage:
     value = data["value"].to_numpy()
     image = _heat(axes, value, data, _norm(data))
     if layout.annotate:
-        colours = image.cmap(image.norm(np.ma.masked_invalid(value)))
+        colours = _colours(image, value)
         colours[:, _uncoloured(data)] = 1.0
         _write(axes, value, colours, layout=layout, signed=data.attrs["values"] == "gain")
     for row, column in np.argwhere(data["own"].to_numpy()):
@@ -167,6 +167,11 @@ def _heat(axes: Axes, value: NDArray[np.float64], data: xr.Dataset, norm: Normal
     )  # fmt: skip
 
 
+def _colours(image: AxesImage, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the colour of each cell: (row, column, red-green-blue-alpha)."""
+    return np.asarray(image.cmap(image.norm(np.ma.masked_invalid(value))))
+
+
 def _palette(data: xr.Dataset) -> Colormap:
     name = _GAIN if data.attrs["values"] == "gain" else _SCORE
     return mpl.colormaps[name].with_extremes(bad=_MISSING)
@@ -185,7 +190,8 @@ def _norm(data: xr.Dataset) -> Normalize:
 
 
 def _extend(image: AxesImage) -> Literal["neither", "both", "min", "max"]:
-    array = np.ma.masked_invalid(image.get_array()).compressed()
+    shown = image.get_array()
+    array = np.ma.masked_invalid(shown).compressed() if shown is not None else np.empty(0)
     below = bool((array < (image.norm.vmin or 0.0)).any())
     beyond = bool((array > (image.norm.vmax or 0.0)).any())
     if below and beyond:

@@ -114,7 +114,9 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=-1)
     count = known.sum(axis=-1)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    mean: NDArray[np.float64] = np.full(total.shape, np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
 
 
 def _deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -123,10 +125,12 @@ def _deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
     squares = np.where(known, values - _mean(values)[..., np.newaxis], 0.0) ** 2
     freedom = known.sum(axis=-1) - 1
     total = squares.sum(axis=-1)
-    variance = np.divide(total, freedom, out=np.full(total.shape, np.nan), where=freedom > 0)
-    return np.sqrt(variance)
+    variance: NDArray[np.float64] = np.full(total.shape, np.nan)
+    np.divide(total, freedom, out=variance, where=freedom > 0)
+    return np.sqrt(variance, out=variance)
 
 
 def _total(counts: xr.DataArray) -> NDArray[np.int64]:
     """Return counts summed over seeds; an unknown count adds nothing."""
-    return np.nansum(counts.to_numpy(), axis=-1).astype(np.int64)
+    total: NDArray[np.int64] = np.nansum(counts.to_numpy(), axis=-1).astype(np.int64)
+    return total

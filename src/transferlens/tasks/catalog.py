@@ -59,7 +59,17 @@ def suite_spec(name: str) -> TaskSpec:
     """Return the definition of a built-in task; `suite_names` has its name."""
     from transferlens.tasks.suite import SUITE
 
-    return TaskSpec(data=DataSpec(suite=name), **SUITE[name].fields)
+    task = SUITE[name]
+    length = {} if task.max_new_tokens is None else {"max_new_tokens": task.max_new_tokens}
+    return TaskSpec(
+        data=DataSpec(suite=name),
+        choices=task.choices,
+        metric=task.metric,
+        extractor=task.extractor,
+        family=task.family,
+        description=task.description,
+        **length,
+    )
 
 
 def known_tasks() -> dict[str, str]:
