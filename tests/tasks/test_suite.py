@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 from transferlens.errors import DataError
 from transferlens.tasks.suite import MAX_ROWS, SUITE, generate
-from transferlens.tasks.suite.corpus import documents
+from transferlens.tasks.suite.corpus import documents, plain, spans
 from transferlens.tasks.suite.draw import Draw, partition_of
 from transferlens.tasks.suite.language import article, number_word, plural
 from transferlens.tasks.suite.lexicon.actions import INTRANSITIVE
@@ -47,7 +47,7 @@ def test():
 
 @pytest.fixture(scope="module")
 def prose():
-    return list(itertools.islice(documents(seed=3), 10_000))
+    return [plain(document) for document in itertools.islice(documents(seed=3), 10_000)]
 
 
 def sentences(texts):
@@ -110,9 +110,18 @@ def test_no_sum_that_arithmetic_tests_occurs_in_training_or_in_the_pretraining_t
         assert common or partition_of(f"{a}{sign}{b}") != "test"
 
 
+def test_the_marked_spans_of_a_document_make_up_its_text_and_most_documents_have_one():
+    marked = 0
+    for document in itertools.islice(documents(seed=3), 500):
+        assert "".join(text for text, _ in spans(document)) == plain(document)
+        assert plain(document).isprintable() or "\n" in plain(document)
+        marked += any(follows for _, follows in spans(document))
+    assert marked > 450
+
+
 def test_the_pretraining_text_is_that_of_the_embedded_model():
     text = "\0".join(itertools.islice(documents(seed=1), 2_000))
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "df85e24a35ca1ee2"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "6e2bafcfb5d65678"
 
 
 @pytest.mark.parametrize("name", SUITE)

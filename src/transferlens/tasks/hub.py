@@ -16,7 +16,7 @@ from typing import Any
 from transferlens.errors import DataError
 from transferlens.tasks.readers import Rows
 
-__all__ = ["read_dataset"]
+__all__ = ["hub_answers", "read_dataset"]
 
 _TIMEOUT = 1.5
 """Seconds that the hub has for an answer; without this check its client tries for 24 to 47."""
@@ -56,7 +56,7 @@ def read_dataset(
         raise DataError(msg)
     folder = (root / Path(dataset).expanduser()).absolute()
     local = folder.is_dir()
-    offline = not local and not _hub_answers()
+    offline = not local and not hub_answers()
     if offline and not _is_cached(dataset):
         raise DataError(_unreachable(dataset))
     with _quiet(offline=offline):
@@ -118,7 +118,7 @@ def _quiet(*, offline: bool) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Return whether the hub may and can be reached, in a second and a half at most."""
     if any(os.environ.get(name, "").upper() in _TRUE for name in _OFFLINE_VARIABLES):
         return False

@@ -78,7 +78,9 @@ def fill_by_components(
 
     def step(filled: Array) -> Array:
         mean = filled.mean(axis=1, keepdims=True) if centre else 0.0
-        return _low_rank(filled - mean, n_components, regularised=regularised, centred=centre) + mean
+        return (
+            _low_rank(filled - mean, n_components, regularised=regularised, centred=centre) + mean
+        )
 
     return _iterate(step, start, missing, tolerance)
 
@@ -297,7 +299,12 @@ def complete(
             raise AnalysisError(msg)
     if not missing.any():
         return Completion(
-            values=values, missing=missing, method="additive", strength=0.0, rmse=np.nan, candidates=()
+            values=values,
+            missing=missing,
+            method="additive",
+            strength=0.0,
+            rmse=np.nan,
+            candidates=(),
         )
     hidden = held_out_folds(~missing, rng=rng, n_folds=n_folds)
     tried = _search(values, missing, hidden, method, max_rank)

@@ -110,7 +110,9 @@ def parallel_analysis(
     null = np.concatenate(
         [
             _eigenvalues(
-                rng.permuted(np.broadcast_to(centred, (min(chunk, n_permutations - at), n, p)), axis=1)
+                rng.permuted(
+                    np.broadcast_to(centred, (min(chunk, n_permutations - at), n, p)), axis=1
+                )
             )
             for at in range(0, n_permutations, chunk)
         ]

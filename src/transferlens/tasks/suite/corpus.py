@@ -23,7 +23,9 @@ from transferlens.tasks.suite.reading import ask, draw_passage
 from transferlens.tasks.suite.rewriting import draw_rewrite
 from transferlens.tasks.suite.topic import draw_news
 
-__all__ = ["MIXTURE", "documents"]
+__all__ = ["MIXTURE", "documents", "plain", "spans"]
+
+_OPEN, _CLOSE = "\x02", "\x03"
 
 _SIGNS = {"+": ("plus", "and"), "-": ("minus", "take away"), "*": ("times", "multiplied by")}
 
@@ -40,31 +42,38 @@ def _small_fact(draw: Draw) -> Fact:
     return Fact(a * draw.number(1, 6), sign, b) if sign == "+" else Fact(a, sign, b)
 
 
+def _answer(text: object) -> str:
+    """Mark what follows from the text before it, with the space that leads to it."""
+    return f"{_OPEN} {text}{_CLOSE}"
+
+
 def _sums(draw: Draw) -> str:
     lines = []
-    for _ in range(draw.number(3, 8)):
+    for _ in range(draw.number(4, 8)):
         fact = draw_fact(draw) if draw.chance(0.75) else _small_fact(draw)
-        a, b, said = fact.a, fact.b, draw.pick(_SIGNS[fact.sign])
-        lines.append(
-            draw.pick(
-                (
-                    f"{fact.text}.",
-                    f"{fact.text}.",
-                    f"{a} {said} {b} is {fact.result}.",
-                    f"Q: {a} {fact.sign} {b}? A: {fact.result}",
-                    f"{capital(number_word(a))} {said} {number_word(b)} makes {fact.result}.",
-                    f"Compute {a} {_SIGNS[fact.sign][0]} {b}. Result: {fact.result}",
-                )
+        a, b, plus = fact.a, fact.b, _SIGNS[fact.sign][0]
+        said, result = draw.pick(_SIGNS[fact.sign]), _answer(fact.result)
+        spelled = f"{number_word(a)} {said} {number_word(b)}"
+        line = draw.pick(
+            (
+                f"{a} {fact.sign} {b} ={result}",
+                f"{a} {fact.sign} {b} ={result}",
+                f"{a} {said} {b} is{result}",
+                f"Q: {a} {fact.sign} {b}? A:{result}",
+                f"{capital(spelled)} makes{result}",
+                f"Compute {a} {plus} {b}. The answer:{result}",
+                f"A question: how much is {spelled}? The answer is{result}",
             )
         )
+        lines.append(line)
     return "\n".join(lines)
 
 
 def _working(draw: Draw) -> str:
     text, facts, _ = draw_problem(draw)
     steps = draw.pick((", then ", "; ", "\n")).join(fact.text for fact in facts)
-    lead = draw.pick(("Let us see: ", "Working: ", "", "We count. "))
-    return f"{text}\n{lead}{steps}. The answer is {facts[-1].result}."
+    lead = draw.pick(("Let us see:", "Working:", "We count:", "The solution:"))
+    return f"{text}\n{lead}{_answer(f'{steps}. The answer is {facts[-1].result}.')}"
 
 
 def _review(draw: Draw) -> str:
@@ -73,12 +82,11 @@ def _review(draw: Draw) -> str:
     text = draw_review(draw, draw.pick((FILMS, PRODUCTS)), polarity)
     return draw.pick(
         (
-            f"{text}\nThat is a {polarity} opinion.",
-            f"{text}\nDid the writer like it? {'yes' if good else 'no'}",
-            f"A {polarity} view: {text}",
-            f"{text} Stars: {5 if good else 1}",
-            f"{text}\nFeeling: {polarity}",
-            text,
+            f"{text}\nThat is a{_answer(f'{polarity} opinion.')}",
+            f"{text}\nDid the writer like it?{_answer('yes' if good else 'no')}",
+            f"{text} Stars:{_answer(5 if good else 1)}",
+            f"{text}\nFeeling:{_answer(polarity)}",
+            f"{text}\nThe sentiment of the writer is{_answer(polarity)}",
         )
     )
 
@@ -88,11 +96,10 @@ def _news(draw: Draw) -> str:
     text = draw_news(draw, name)
     return draw.pick(
         (
-            f"{text}\nThis is about {name}.",
-            f"From the {name} pages: {text}",
-            f"{text}\nSection: {name}",
-            f"{text}\nSubject? {name}",
-            text,
+            f"{text}\nThis is about{_answer(f'{name}.')}",
+            f"{text}\nSection:{_answer(name)}",
+            f"{text}\nSubject?{_answer(name)}",
+            f"{text}\nThe topic of this text is{_answer(name)}",
         )
     )
 
@@ -103,36 +110,38 @@ def _claim(draw: Draw) -> str:
     answer = {"entailment": "yes", "neutral": "nobody can tell", "contradiction": "no"}[relation]
     return draw.pick(
         (
-            f"{premise} Is this true? {claim} {capital(answer)}.",
-            f"Known: {premise}\nClaim: {claim}\nTrue? {answer}",
-            f"{premise}\n{claim}\nThis is {'an' if relation == 'entailment' else 'a'} {relation}.",
+            f"{premise} Is this true? {claim}{_answer(f'{capital(answer)}.')}",
+            f"Known: {premise}\nClaim: {claim}\nTrue?{_answer(answer)}",
+            f"{premise}\n{claim}\nThe relation is{_answer(relation)}",
+            f"{premise}\n{claim}\nJudgement:{_answer(relation)}",
         )
     )
 
 
 def _pair(draw: Draw) -> str:
-    same = draw.chance(0.6)
+    same = draw.chance(0.5)
     first, second = draw_pair(draw, same=same)
-    if same and draw.chance(0.4):
-        return f"{first} In other words: {second}"
+    if same and draw.chance(0.2):
+        return f"{first} In other words:{_answer(second)}"
     answer = "yes" if same else "no"
     return draw.pick(
         (
-            f"{first}\n{second}\nDo both say the same? {answer}",
-            f"A: {first}\nB: {second}\n{'A and B agree.' if same else 'A and B differ.'}",
+            f"{first}\n{second}\nDo both say the same?{_answer(answer)}",
+            f"A: {first}\nB: {second}\nA and B{_answer('agree.' if same else 'differ.')}",
+            f"First: {first}\nSecond: {second}\nIs the meaning the same?{_answer(answer)}",
         )
     )
 
 
 def _correction(draw: Draw) -> str:
     right, wrong = draw_judged(draw)
-    shown = draw.chance(0.5)
+    shown, good = draw.pick(((right, True), (wrong, False)))
     return draw.pick(
         (
-            f"Wrong: {wrong}\nRight: {right}",
-            f"{right if shown else wrong}\nIs this good English? {'yes' if shown else 'no'}",
-            f"{right if shown else wrong} ({'acceptable' if shown else 'unacceptable'})",
-            right,
+            f"Wrong: {wrong}\nRight:{_answer(right)}",
+            f"{shown}\nIs this good English?{_answer('yes' if good else 'no')}",
+            f"{shown}\nThis is{_answer('acceptable' if good else 'unacceptable')}",
+            f"{shown}\nThe grammar is{_answer('acceptable' if good else 'unacceptable')}",
         )
     )
 
@@ -140,38 +149,53 @@ def _correction(draw: Draw) -> str:
 def _questions(draw: Draw) -> str:
     passage, events = draw_passage(draw)
     told = [ask(draw, event) for event in draw.shuffled(events + events)]
-    style = draw.pick(("{q} {a}.", "Q: {q}\nA: {a}", "{q}\n{a}", "Asked: {q} Reply: {a}"))
-    return "\n".join([passage, *(style.format(q=question, a=answer) for question, answer in told)])
+    style = draw.pick(("{q}{a}.", "Q: {q}\nA:{a}", "Asked: {q} Reply:{a}", "{q} The answer is{a}"))
+    asked = (style.format(q=question, a=_answer(answer)) for question, answer in told)
+    return "\n".join([passage, *asked])
 
 
 def _rewrite(draw: Draw) -> str:
     how, before, after = draw_rewrite(draw, draw.number(1, 3))
     return draw.pick(
         (
-            f"{before}\nThe same {how}: {after}",
-            f"Before: {before}\nAfter, {how}: {after}",
-            f'Told {how}, "{before}" becomes: {after}',
+            f"{before}\nThe same {how}:{_answer(after)}",
+            f"Before: {before}\nAfter, {how}:{_answer(after)}",
+            f'Told {how}, "{before}" becomes:{_answer(after)}',
         )
     )
 
 
 MIXTURE: tuple[tuple[float, Callable[[Draw], str]], ...] = (
-    (0.06, _narrative),
-    (0.14, _sums),
-    (0.12, _working),
-    (0.11, _review),
-    (0.08, _news),
-    (0.17, _claim),
-    (0.11, _pair),
-    (0.08, _correction),
-    (0.08, _questions),
-    (0.05, _rewrite),
+    (0.04, _narrative),
+    (0.16, _sums),
+    (0.11, _working),
+    (0.17, _review),
+    (0.06, _news),
+    (0.14, _claim),
+    (0.12, _pair),
+    (0.10, _correction),
+    (0.06, _questions),
+    (0.04, _rewrite),
 )
 """The share of documents of each sort."""
 
 
+def spans(document: str) -> list[tuple[str, bool]]:
+    """Split a document into texts, each with whether it follows from what stands before it."""
+    texts = document.replace(_CLOSE, _OPEN).split(_OPEN)
+    return [(text, position % 2 == 1) for position, text in enumerate(texts) if text]
+
+
+def plain(document: str) -> str:
+    """Return a document without the marks of its answers."""
+    return "".join(text for text, _ in spans(document))
+
+
 def documents(seed: int) -> Iterator[str]:
     """Yield pre-training documents without end; the same seed yields the same documents.
+
+    What follows from the text before it (answers, labels, corrections) is marked, so that training
+    can weigh it: see ``spans`` and ``plain``.
 
     Parameters
     ----------

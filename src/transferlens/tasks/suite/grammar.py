@@ -95,24 +95,26 @@ def _frames(draw: Draw) -> tuple[str, str]:
     return draw.pick(pairs)
 
 
+def _is_clear(pair: tuple[str, str]) -> bool:
+    """Say whether only one of the two is English: "read" is its own past, a baker is she or he."""
+    right, wrong = pair
+    return right != wrong and not (right.startswith("the ") and "self and " in right)
+
+
 def draw_judged(draw: Draw) -> tuple[str, str]:
     """Draw a grammatical sentence of this partition and its spoilt twin."""
 
     def whole(clause: str) -> str:
         return sentence(clause, "?" if clause.startswith("where ") else ".")
 
-    right, wrong = draw.until(lambda: _frames(draw), lambda pair: draw.owns(pair[0]))
+    right, wrong = draw.until(
+        lambda: _frames(draw), lambda pair: _is_clear(pair) and draw.owns(pair[0])
+    )
     return whole(right), whole(wrong)
-
-
-def _is_clear(pair: tuple[str, str]) -> bool:
-    """Say whether only one of the two is English: "read" is its own past, a baker is she or he."""
-    right, wrong = pair
-    return right != wrong and not (right.startswith("The ") and "self and " in right)
 
 
 def acceptability(draw: Draw, order: Order) -> Draft:
     """Draft a sentence and whether it is acceptable English."""
-    right, wrong = draw.until(lambda: draw_judged(draw), _is_clear)
+    right, wrong = draw_judged(draw)
     shown = right if order.label == "acceptable" else wrong
     return Draft(f"Sentence: {shown}\nGrammar:", order.label, order.label)

@@ -86,13 +86,13 @@ def draw_fact(draw: Draw) -> Fact:
     """Draw a sum beyond the small tables that this partition owns."""
 
     def make() -> Fact:
-        sign = draw.pick("+++---*")
+        sign = draw.pick("++++----*")
         if sign == "+":
             return Fact(draw.number(11, 60), sign, draw.number(11, 60))
         if sign == "-":
             high = draw.number(22, 99)
             return Fact(high, sign, draw.number(11, high - 1))
-        return Fact(draw.number(11, 25), sign, draw.number(2, 9))
+        return Fact(draw.number(11, 20), sign, draw.number(2, 5))
 
     return draw.until(make, lambda fact: not fact.is_common and _owned(draw, fact))
 
@@ -128,7 +128,7 @@ def _begin(draw: Draw, story: _Story) -> None:
     """Tell how many there are at first: given, or so many in each of several holders."""
     name, noun = story.agent.name, story.noun
     if draw.chance(0.6):
-        story.held = draw.number(5, 60)
+        story.held = draw.number(5, 40)
         story.sentences.append(
             draw.pick(
                 (
@@ -159,7 +159,7 @@ def _begin(draw: Draw, story: _Story) -> None:
 
 
 def _gain(draw: Draw, story: _Story) -> None:
-    number = draw.number(3, 40)
+    number = draw.number(2, 14)
     more = f"{number} more"
     she, her = story.agent.subject, story.agent.possessive
     story.sentences.append(
@@ -177,7 +177,7 @@ def _gain(draw: Draw, story: _Story) -> None:
 
 
 def _loss(draw: Draw, story: _Story) -> None:
-    number = draw.number(2, max(2, min(40, story.held - 2)))
+    number = draw.number(2, max(2, min(14, story.held - 2)))
     she, her = story.agent.subject, story.agent.possessive
     story.sentences.append(
         draw.pick(

@@ -29,17 +29,22 @@ def _judgement(draw: Draw, domain: Domain, polarity: str) -> str:
     good = draw.pick(domain.adjectives[polarity])
     bad = draw.pick(domain.adjectives[opposite(polarity)])
     degree = draw.pick(_DEGREES)
+    if draw.chance(0.2):
+        return draw.pick(
+            (
+                f"the {aspect} {be} anything but {bad}",
+                f"the {aspect} {be} never {bad}",
+                f"nobody can call the {aspect} {bad}",
+                f"the {aspect} {be} far from {bad}",
+            )
+        )
     return draw.pick(
         (
             f"the {aspect} {be} {degree}{good}",
-            f"the {aspect} {be} {degree}{good}",
             f"I found the {aspect} {degree}{good}",
-            f"the {aspect} {be} anything but {bad}",
-            f"the {aspect} {be} never {bad}",
-            f"nobody can call the {aspect} {bad}",
             f"the {aspect} turned out to be {degree}{good}",
             f"the {aspect} {'seem' if many else 'seems'} {degree}{good} {draw.pick(FOR_WHOM)}",
-            f"the {aspect} {be} far from {bad}",
+            f"we thought that the {aspect} {'were' if many else 'was'} {degree}{good}",
         )
     )
 
@@ -88,6 +93,7 @@ def draw_review(draw: Draw, domain: Domain, polarity: str) -> str:
     makers = draw.pick(
         (
             (_overall, _judgement),
+            (_judgement, _overall, _judgement),
             (_judgement, _judgement),
             (_contrast,),
             (_contrast, _judgement),

@@ -97,7 +97,7 @@ def draw_claim(draw: Draw, relation: str) -> tuple[str, str]:
     """
     event = dataclasses.replace(draw_event(draw, detail=0.35), count=1)
     aspect = draw.pick(_ASPECTS)
-    denied = draw.chance(0.4)
+    denied = draw.chance(0.25)
     claimed = _value(draw, aspect)
     told: str | None = None
     if relation != "neutral":
@@ -176,6 +176,8 @@ def draw_pair(draw: Draw, *, same: bool) -> tuple[str, str]:
     """Draw two sentences on much the same event, which do or do not mean the same."""
     event = draw_event(draw, detail=0.5)
     told = event if same else _altered(draw, event)
+    if not same and draw.chance(0.4):
+        told = draw.until(lambda: _altered(draw, told), lambda made: made != event)
     first, second = sentence(event.past()), _restate(draw, told)
     return (first, second) if draw.chance(0.6) else (second, first)
 

@@ -24,7 +24,7 @@ ANYONE = phrases("""
     reporter; her partner; the new leader; a group of students
 """)
 ANYTHING = phrases("""
-    made a surprising announcement; refused to answer any questions; was late again; thanked
+    made a surprising announcement; refused to answer any questions; came late again; thanked
     everybody who had helped; promised to try once more; kept a careful record of everything;
     hoped for better luck next year; explained the plan in detail; asked for more time;
     celebrated until midnight
@@ -41,8 +41,8 @@ TOPICS = MappingProxyType(
             """),
             phrases("""
                 scored twice before the break; lost the final by a single point; broke the
-                national record; missed a penalty; won the gold medal; trained twice a day; was
-                sent off for a foul; retired with a knee injury; kept a clean sheet; took the
+                national record; missed a penalty; won the gold medal; trained twice a day; had
+                to leave after a foul; retired with a knee injury; kept a clean sheet; took the
                 lead on the last lap; signed a new contract with the club; defended the title;
                 equalised in the closing minutes; dropped out of the race; qualified for the
                 semi-final; served eleven aces; jumped over two metres

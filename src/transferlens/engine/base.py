@@ -1,0 +1,183 @@
+"""The frozen base model: loaded once, shared by every adapter of a process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transferlens.engine.encode import Codec
+from transferlens.engine.locate import BaseFolder
+from transferlens.errors import EngineError
+from transferlens.study import ComputeSpec
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Base", "load_base", "load_codec", "resolve_device", "resolve_dtype", "use_threads"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A loaded base model with its tokenizer; its weights are frozen."""
+
+    name: str
+    revision: str | None
+    model: PreTrainedModel
+    codec: Codec
+    context: int
+    """Longest row in tokens that the model can read."""
+    device: torch.device
+    dtype: str
+
+
+def load_base(folder: BaseFolder, compute: ComputeSpec) -> Base:
+    """Load a base model onto the device that the study asks for.
+
+    Raises
+    ------
+    EngineError
+        The device is not there, or the model cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = resolve_device(compute.device)
+    use_threads(compute.threads)
+    dtype = resolve_dtype(compute.dtype, device)
+    with _silent(), _explained(folder):
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder.path),
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=folder.trust_remote_code,
+            local_files_only=True,
+        )
+    model.requires_grad_(requires_grad=False)
+    # Generation settings of the model (sampling, penalties) are not part of a study.
+    return Base(
+        name=folder.name,
+        revision=folder.revision,
+        model=model.to(device).eval(),
+        codec=load_codec(folder),
+        context=folder.context,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def load_codec(folder: BaseFolder) -> Codec:
+    """Load the tokenizer of a base model, and settle its special tokens.
+
+    Raises
+    ------
+    EngineError
+        It cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    with _silent(), _explained(folder):
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder.path), trust_remote_code=folder.trust_remote_code, local_files_only=True
+        )
+    stated = _generation_stops(folder)
+    end = tokenizer.eos_token_id
+    if end is None and stated:
+        end = stated[0]
+    start = next((i for i in (tokenizer.bos_token_id, end) if i is not None), 0)
+    return Codec(
+        tokenizer=tokenizer,
+        end=end,
+        stops=frozenset(stated) | ({end} if end is not None else set()),
+        start=start,
+        pad=_padding(tokenizer, end),
+    )
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase, end: int | None) -> int:
+    if tokenizer.pad_token_id is not None:
+        return int(tokenizer.pad_token_id)
+    return end if end is not None else 0
+
+
+def _generation_stops(folder: BaseFolder) -> list[int]:
+    """Return the end tokens that the model's own configuration names; chat models have several."""
+    file = folder.path / "generation_config.json"
+    settings: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
+    stated = settings.get("eos_token_id", folder.config.get("eos_token_id"))
+    if stated is None:
+        return []
+    return [int(i) for i in (stated if isinstance(stated, list) else [stated])]
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """Return the device that a study asks for; ``auto`` is an accelerator where there is one.
+
+    Raises
+    ------
+    EngineError
+        The device cannot be used here.
+    """
+    import torch
+
+    if wanted == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        wanted = found.type if found is not None else "cpu"
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"compute.device={wanted!r} cannot be used here ({reason}); use 'auto' or 'cpu'"
+        raise EngineError(msg) from None
+    return device
+
+
+def resolve_dtype(wanted: str, device: torch.device) -> str:
+    """Return the name of torch's type for the weights of the base; ``auto`` depends on the device."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if capable else "float32"
+
+
+def use_threads(wanted: int | None) -> None:
+    """Let torch compute with so many threads; None leaves it as it is."""
+    import torch
+
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+
+
+@contextmanager
+def _explained(folder: BaseFolder) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        hint = ""
+        if "trust_remote_code" in reason:
+            hint = "; set base.trust_remote_code=true if you trust the code that comes with it"
+        msg = f"base model {folder.name!r} cannot be loaded: {reason}{hint}"
+        raise EngineError(msg) from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Silence transformers' bars and advice for a while; what matters arrives as an error."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

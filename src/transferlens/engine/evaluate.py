@@ -1,0 +1,104 @@
+"""One adapter on one target: a prediction for every example, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from transferlens.engine.base import Base
+from transferlens.engine.choices import score_choices
+from transferlens.engine.generate import generate
+from transferlens.engine.prepare import PreparedTarget
+from transferlens.results import PREDICTION_SCHEMA, Cell
+
+__all__ = ["evaluate_cell", "example_texts"]
+
+Columns = dict[str, list[Any]]
+Tick = Callable[[int, int], None]
+
+
+def evaluate_cell(
+    base: Base, target: PreparedTarget, cell: Cell, *, batch_tokens: int, tick: Tick
+) -> pl.DataFrame:
+    """Return the predictions of whatever adapter is in the model, one row per example.
+
+    Parameters
+    ----------
+    tick
+        Called after each batch with its examples and tokens.
+
+    Returns
+    -------
+    pl.DataFrame
+        The columns of `transferlens.results.PREDICTION_SCHEMA`. A score of NaN
+        means that the metric does not score the example.
+    """
+    predict = _choose if target.part.task.kind == "choice" else _write
+    columns = predict(base, target, batch_tokens, tick)
+    examples = target.part.examples
+    columns["gold"] = [example.gold for example in examples]
+    columns["score"] = [
+        target.part.scorer.score(prediction, gold)
+        for prediction, gold in zip(columns["prediction"], columns["gold"], strict=True)
+    ]
+    columns["example"] = list(range(len(examples)))
+    columns["prompt_hash"] = [example.prompt_hash for example in examples]
+    columns["example_hash"] = [example.example_hash for example in examples]
+    for name in ("source", "target", "seed"):
+        columns[name] = [getattr(cell, name)] * len(examples)
+    return pl.DataFrame({name: columns[name] for name in PREDICTION_SCHEMA}, PREDICTION_SCHEMA)
+
+
+def _choose(base: Base, target: PreparedTarget, batch_tokens: int, tick: Tick) -> Columns:
+    scores = score_choices(base, target.items, batch_tokens=batch_tokens, tick=tick)
+    by_length = target.part.task.spec.length_normalized
+    columns: Columns = {"prediction": [], "n_tokens": [], "choice_logprobs": scores}
+    for example, item, sums in zip(target.part.examples, target.items, scores, strict=True):
+        choices = example.choices or ()
+        # As in lm-evaluation-harness: characters of the choice, its separator not counted.
+        lengths = [len(choice) if by_length else 1 for choice in choices]
+        best = int(np.argmax(np.array(sums) / np.array(lengths)))
+        columns["prediction"].append(choices[best])
+        columns["n_tokens"].append(len(item.choices[best]))
+    columns["completion"] = [None] * len(scores)
+    columns["truncated"] = [False] * len(scores)
+    return columns
+
+
+def _write(base: Base, target: PreparedTarget, batch_tokens: int, tick: Tick) -> Columns:
+    spec = target.part.task.spec
+    written = generate(
+        base,
+        target.prompts,
+        max_new_tokens=spec.max_new_tokens,
+        stop=spec.stop,
+        batch_tokens=batch_tokens,
+        max_length=target.max_length,
+        tick=tick,
+    )
+    return {
+        "completion": [completion.text for completion in written],
+        "prediction": [target.part.scorer.extract(completion.text) for completion in written],
+        "n_tokens": [completion.n_tokens for completion in written],
+        "truncated": [completion.truncated for completion in written],
+        "choice_logprobs": [None] * len(written),
+    }
+
+
+def example_texts(target: PreparedTarget) -> pl.DataFrame:
+    """Return the texts of a target's examples, stored once for all adapters."""
+    examples = target.part.examples
+    return pl.DataFrame(
+        {
+            "example": list(range(len(examples))),
+            "prompt": [example.prompt for example in examples],
+            "gold": [example.gold for example in examples],
+            "choices": [example.choices and list(example.choices) for example in examples],
+            "prompt_hash": [example.prompt_hash for example in examples],
+            "example_hash": [example.example_hash for example in examples],
+        },
+        schema_overrides={"choices": pl.List(pl.String()), "example": pl.Int64()},
+    )

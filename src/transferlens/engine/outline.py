@@ -1,0 +1,206 @@
+"""What a study consists of, with the ids of all its parts; computed without torch.
+
+An id is a hash of everything that can change a result and of nothing else, so
+a changed study runs only what is new, and a finished one is recognised at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from transferlens.engine.locate import BaseFolder, locate_base
+from transferlens.metrics import Scorer, scorer_for
+from transferlens.results import Cell, Plan, PlannedAdapter, SourceInfo, TargetInfo
+from transferlens.study import BASE, StudySpec, TaskRef
+from transferlens.tasks import Example, Role, Task, content_hash, load_task
+
+__all__ = ["ENGINE_VERSION", "Outline", "Part", "outline_study"]
+
+ENGINE_VERSION = 1
+"""Raised whenever the engine computes other adapters or other answers from the same study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A task in the role of source or target, with its examples."""
+
+    name: str
+    task: Task
+    role: Role
+    examples: tuple[Example, ...]
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of all that training and scoring see of the examples."""
+        return content_hash(self.examples)
+
+    @cached_property
+    def examples_id(self) -> str:
+        """Name under which the texts of the examples are stored."""
+        return f"{self.name}-{self.content[:16]}"
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What reads and scores the answers."""
+        return scorer_for(self.task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """A study with its examples read and its work named."""
+
+    spec: StudySpec
+    base: BaseFolder
+    sources: tuple[Part, ...]
+    targets: tuple[Part, ...]
+    plan: Plan
+
+
+def outline_study(spec: StudySpec, known_base: Mapping[str, Any] | None = None) -> Outline:
+    """Find the base, read the examples of every task, and name every adapter and cell.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    known_base
+        ``Plan.base`` of an earlier run. Its fingerprint is taken over where
+        nobody has written to the base's files since.
+
+    Raises
+    ------
+    SpecError
+        A task, metric, extractor or folder that the study names does not exist.
+    DataError
+        Rows cannot be read or do not fit their task.
+    EngineError
+        The base model is not there.
+    """
+    base = locate_base(spec)
+    sources = _parts(spec, "sources")
+    targets = _parts(spec, "targets")
+    record = _base_record(base, known_base or {})
+    adapters = tuple(
+        PlannedAdapter(
+            id=_adapter_id(spec, source, seed, record["fingerprint"]),
+            source=source.name,
+            seed=seed,
+            n_rows=len(source.examples),
+        )
+        for source in sources
+        for seed in spec.seeds
+    )
+    runs = [(record["fingerprint"][:32], BASE, 0)]
+    runs += [(adapter.id, adapter.source, adapter.seed) for adapter in adapters]
+    plan = Plan(
+        spec=spec.to_dict(),
+        study_hash=spec.content_hash,
+        base=record,
+        adapters=adapters,
+        cells=tuple(_cell(spec, *run, target) for run in runs for target in targets),
+        targets=tuple(_target_info(target) for target in targets),
+        sources=tuple(_source_info(source) for source in sources),
+    )
+    return Outline(spec=spec, base=base, sources=sources, targets=targets, plan=plan)
+
+
+def _parts(spec: StudySpec, role: Role) -> tuple[Part, ...]:
+    refs: tuple[TaskRef, ...] = getattr(spec, role)
+    parts = []
+    for index, ref in enumerate(refs):
+        task = load_task(ref, spec, role=role, index=index)
+        if role == "sources":
+            examples = task.train(ref.limit or spec.limits.train, seed=spec.limits.seed)
+        else:
+            examples = task.test(ref.limit or spec.limits.test, seed=spec.limits.seed)
+        part = Part(name=ref.name, task=task, role=role, examples=examples)
+        if role == "targets":
+            # An unknown metric or extractor must show before hours of training.
+            _ = part.scorer
+        parts.append(part)
+    return tuple(parts)
+
+
+def _base_record(base: BaseFolder, known: Mapping[str, Any]) -> dict[str, Any]:
+    trusted = known.get("stamp") == base.stamp and isinstance(known.get("fingerprint"), str)
+    return {
+        "model": base.name,
+        "revision": base.revision,
+        "stamp": base.stamp,
+        "fingerprint": known["fingerprint"] if trusted else base.fingerprint,
+    }
+
+
+def _adapter_id(spec: StudySpec, source: Part, seed: int, fingerprint: str) -> str:
+    return _id(
+        base=fingerprint,
+        rows=source.content,
+        separator=source.task.spec.separator,
+        method=spec.method.model_dump(mode="json"),
+        seed=seed,
+        dtype=spec.compute.dtype,
+    )
+
+
+def _cell(spec: StudySpec, adapter_id: str, source: str, seed: int, target: Part) -> Cell:
+    task = target.task
+    settings: dict[str, Any] = {"separator": task.spec.separator, "metric": task.metric}
+    if task.kind == "choice":
+        settings["length_normalized"] = task.spec.length_normalized
+    else:
+        settings["extractor"] = task.spec.extractor
+        settings["stop"] = task.spec.stop
+        settings["max_new_tokens"] = task.spec.max_new_tokens
+        settings["max_length"] = spec.evaluation.max_length
+    return Cell(
+        id=_id(
+            adapter=adapter_id,
+            source=source,
+            target=target.name,
+            examples=target.content,
+            kind=task.kind,
+            dtype=spec.compute.dtype,
+            **settings,
+        ),
+        adapter_id=adapter_id,
+        source=source,
+        target=target.name,
+        seed=seed,
+        n_examples=len(target.examples),
+    )
+
+
+def _id(**parts: Any) -> str:
+    text = json.dumps({**parts, "engine": ENGINE_VERSION}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _target_info(target: Part) -> TargetInfo:
+    metric = target.scorer.metric
+    counts = Counter(example.gold for example in target.examples)
+    return TargetInfo(
+        name=target.name,
+        metric=metric.name,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        family=target.task.family,
+        ceiling=metric.ceiling,
+        n_examples=len(target.examples),
+        examples_id=target.examples_id,
+        majority_share=max(counts.values()) / len(target.examples),
+    )
+
+
+def _source_info(source: Part) -> SourceInfo:
+    return SourceInfo(
+        name=source.name,
+        family=source.task.family,
+        n_rows=len(source.examples),
+        content_hash=source.content,
+    )

@@ -1,0 +1,214 @@
+"""Training one adapter: LoRA, loss on completion tokens only, the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from transferlens.engine.adapters import lora_config, save_adapter, with_new_adapter
+from transferlens.engine.batches import by_length, optimizer_steps
+from transferlens.engine.encode import TrainingRow
+from transferlens.engine.forward import logits_at, right_padded
+from transferlens.errors import EngineError
+from transferlens.study import MethodSpec
+
+if TYPE_CHECKING:
+    from transferlens.engine.base import Base
+
+__all__ = ["Diverged", "Step", "Training", "rate_factor", "train_adapter"]
+
+_PASS_TOKENS = 2048
+"""Tokens per forward pass: enough to keep a processor busy, few enough for its memory."""
+
+
+class Diverged(EngineError):
+    """A loss or a gradient was not a finite number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What an optimizer step did."""
+
+    step: int
+    """Steps done, from 1."""
+    n_steps: int
+    loss: float
+    """Mean cross-entropy per completion token, before the step, in nats."""
+    grad_norm: float
+    """Norm of all gradients before clipping."""
+    tokens: int
+    """Tokens that went through the model in this step, padding not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What a training run did, for the adapter's record."""
+
+    seed: int
+    n_rows: int
+    n_truncated: int
+    """Rows cut on the right because they exceeded the longest row allowed."""
+    n_skipped: int
+    """Rows that a cut left without a token to learn."""
+    n_steps: int
+    tokens: int
+    learnt_tokens: int
+    seconds: float
+    losses: tuple[float, ...]
+    """Mean loss of each step."""
+    grad_norms: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def train_adapter(
+    base: Base,
+    rows: Sequence[TrainingRow],
+    folder: Path,
+    *,
+    method: MethodSpec,
+    seed: int,
+    report: Callable[[Step], None] = lambda _: None,
+) -> Training:
+    """Train an adapter on rows and write it to ``folder``.
+
+    Nothing but the arguments decides what is written: not what was trained
+    before in this process, nor any global random state, which is left as it was.
+
+    Parameters
+    ----------
+    seed
+        Decides the initial weights, the order of the rows, and dropout.
+    report
+        Called after each optimizer step.
+
+    Raises
+    ------
+    EngineError
+        No row has a token to learn, or the method does not fit the model.
+    Diverged
+        A loss is not finite; the message has the step. Nothing was written.
+    """
+    learnable = [row for row in rows if row.n_learnt]
+    if not learnable:
+        msg = "no row has a completion within method.max_length; raise it or shorten the prompts"
+        raise EngineError(msg)
+    plan = optimizer_steps(
+        [len(row.tokens) for row in learnable],
+        batch_tokens=method.batch_tokens,
+        epochs=method.epochs,
+        steps=method.steps,
+        rng=np.random.default_rng(seed),
+    )
+    began = time.perf_counter()
+    config = lora_config(method, base=base.name, revision=base.revision)
+    with _seeded(seed, base.device), with_new_adapter(base.model, config) as adapted:
+        adapted.train()
+        steps = []
+        for step in _steps(base, [[learnable[i] for i in batch] for batch in plan], method):
+            steps.append(step)
+            report(step)
+        save_adapter(adapted, folder)
+    return Training(
+        seed=seed,
+        n_rows=len(rows),
+        n_truncated=sum(row.truncated for row in rows),
+        n_skipped=len(rows) - len(learnable),
+        n_steps=len(steps),
+        tokens=sum(step.tokens for step in steps),
+        learnt_tokens=sum(learnable[i].n_learnt for batch in plan for i in batch),
+        seconds=time.perf_counter() - began,
+        losses=tuple(step.loss for step in steps),
+        grad_norms=tuple(step.grad_norm for step in steps),
+    )
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch's own random numbers begin at ``seed``, and put its state back afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def _steps(
+    base: Base, batches: Sequence[Sequence[TrainingRow]], method: MethodSpec
+) -> Iterator[Step]:
+    weights = [weight for weight in base.model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(
+        weights, lr=method.learning_rate, weight_decay=method.weight_decay, fused=True
+    )
+    for number, batch in enumerate(batches, start=1):
+        rate = method.learning_rate * rate_factor(number - 1, len(batches), method)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = _backward(base, weights, batch)
+        norm = float(torch.nn.utils.clip_grad_norm_(weights, method.max_grad_norm))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            msg = (
+                f"training diverged at step {number} of {len(batches)}: loss {loss}, gradient "
+                f"norm {norm}; lower method.learning_rate or method.max_grad_norm"
+            )
+            raise Diverged(msg)
+        optimizer.step()
+        optimizer.zero_grad()
+        yield Step(
+            step=number,
+            n_steps=len(batches),
+            loss=loss,
+            grad_norm=norm,
+            tokens=sum(len(row.tokens) for row in batch),
+        )
+
+
+def rate_factor(step: int, n_steps: int, method: MethodSpec) -> float:
+    """Return the share of the learning rate at a step, counted from 0.
+
+    Rises linearly over ``warmup_ratio`` of the steps, then falls to 0 by the
+    schedule. The first step already learns: its factor is above 0.
+    """
+    warmup = math.ceil(method.warmup_ratio * n_steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(n_steps - warmup, 1)
+    if method.schedule == "linear":
+        return 1.0 - progress
+    return 0.5 + 0.5 * math.cos(math.pi * progress) if method.schedule == "cosine" else 1.0
+
+
+def _backward(base: Base, weights: Sequence[torch.Tensor], batch: Sequence[TrainingRow]) -> float:
+    """Leave the gradients of the mean loss per completion token in the weights; return the loss."""
+    # The sum is divided only at the end: in float16 small gradients would vanish on their way.
+    learnt = sum(row.n_learnt for row in batch)
+    losses = []
+    for part in by_length([len(row.tokens) for row in batch], max_tokens=_PASS_TOKENS):
+        loss = _summed_loss(base, [batch[i] for i in part])
+        loss.backward()
+        losses.append(loss.detach())
+    for weight in weights:
+        if weight.grad is not None:
+            weight.grad.div_(learnt)
+    return sum(loss.item() for loss in losses) / learnt
+
+
+def _summed_loss(base: Base, rows: Sequence[TrainingRow]) -> torch.Tensor:
+    """Return the sum of the cross-entropies of all completion tokens."""
+    # The last token is only predicted, never read.
+    tokens = right_padded([r.tokens[:-1] for r in rows], pad=base.codec.pad, device=base.device)
+    where = [(i, j - 1) for i, r in enumerate(rows) for j in range(r.n_prompt, len(r.tokens))]
+    index = torch.tensor(where, device=base.device)
+    gold = torch.tensor([t for r in rows for t in r.tokens[r.n_prompt :]], device=base.device)
+    logits, _ = logits_at(base.model, tokens, (index[:, 0], index[:, 1]), use_cache=False)
+    return cross_entropy(logits, gold, reduction="sum")
