@@ -146,6 +146,8 @@ class TaskRef(_Part):
     """Name in the matrix; the task's name unless given."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """At most this many rows; the study's limit unless given."""
+    balanced: bool = False
+    """Draw equally many rows of each gold choice, for a twin with other class shares."""
 
     @model_validator(mode="before")
     @classmethod

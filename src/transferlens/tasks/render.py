@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transferlens.errors import DataError, TransferLensError, did_you_mean
 from transferlens.study import TaskSpec
@@ -13,7 +14,7 @@ from transferlens.tasks.example import Example
 from transferlens.tasks.readers import Rows
 from transferlens.tasks.templates import Expression, Template
 
-__all__ = ["Kind", "Renderer", "draw"]
+__all__ = ["Kind", "Renderer", "draw", "draw_balanced"]
 
 Kind = Literal["choice", "generate"]
 Row = Mapping[str, Any]
@@ -173,15 +174,56 @@ def draw(
         There are no rows, a row does not fit, or stands twice; the message
         begins with ``where`` and names the row.
     """
-    if not len(rows.records):
-        msg = f"{where}: {rows.origin} is empty; a task needs at least one row"
-        raise DataError(msg)
-    # Only `random` has a stream that NumPy keeps the same from version to version.
-    order = np.argsort(np.random.default_rng(seed).random(len(rows.records)), kind="stable")
+    order = _order(rows, seed, where)
     wanted = len(order) if limit is None else limit
     drawn = _render(rows, range(len(order)) if rows.complete else order, renderer, where, wanted)
     kept = [int(index) for index in order if int(index) in drawn][:wanted]
     return tuple(drawn[index] for index in sorted(kept))
+
+
+def draw_balanced(
+    rows: Rows, renderer: Renderer, *, limit: int | None, seed: int, where: str
+) -> tuple[Example, ...]:
+    """Return equally many examples of each gold choice, at most ``limit`` in all; as `draw`.
+
+    All rows are rendered, since only then their choices are known.
+
+    Raises
+    ------
+    DataError
+        As `draw`; or the answers are written, a choice is never right, or
+        ``limit`` is below the number of choices.
+    """
+    if renderer.kind != "choice":
+        msg = f"{where}: balanced is for tasks with choices; remove it"
+        raise DataError(msg)
+    order = _order(rows, seed, where)
+    examples = _render(rows, order, renderer, where, len(order))
+    by_choice: dict[str, list[int]] = {}
+    for index in map(int, order):
+        if (example := examples.get(index)) is not None:
+            for choice in example.choices or ():
+                by_choice.setdefault(choice, [])
+            by_choice.setdefault(example.gold, []).append(index)
+    smallest = min(by_choice, key=lambda choice: len(by_choice[choice]))
+    share = len(by_choice[smallest])
+    if limit is not None:
+        share = min(share, limit // len(by_choice))
+    if share == 0:
+        why = f"{smallest!r} is never right" if not by_choice[smallest] else f"limit is {limit}"
+        msg = f"{where}: no balanced draw over {len(by_choice)} choices: {why}"
+        raise DataError(msg)
+    kept = sorted(index for indices in by_choice.values() for index in indices[:share])
+    return tuple(examples[index] for index in kept)
+
+
+def _order(rows: Rows, seed: int, where: str) -> NDArray[np.intp]:
+    """Return the rows' numbers in random order."""
+    if not len(rows.records):
+        msg = f"{where}: {rows.origin} is empty; a task needs at least one row"
+        raise DataError(msg)
+    # Only `random` has a stream that NumPy keeps the same from version to version.
+    return np.argsort(np.random.default_rng(seed).random(len(rows.records)), kind="stable")
 
 
 def _render(

@@ -12,7 +12,7 @@ from transferlens.study import TaskSpec
 from transferlens.tasks.example import Example
 from transferlens.tasks.hub import read_dataset
 from transferlens.tasks.readers import Rows, find_split, read_file
-from transferlens.tasks.render import Kind, Renderer, draw
+from transferlens.tasks.render import Kind, Renderer, draw, draw_balanced
 
 __all__ = ["Split", "Task", "read_rows"]
 
@@ -36,6 +36,8 @@ class Task:
     """``file:line: field`` at which the study names the task, for messages."""
     root: Path
     """Folder at which the relative paths of the definition start."""
+    balanced: bool = False
+    """Whether equally many rows of each gold choice are drawn."""
     place: Callable[[str], str] = field(repr=False, compare=False)
     """Field of the definition -> ``file:line: field``, for messages."""
 
@@ -68,7 +70,8 @@ class Task:
         except SpecError as error:
             msg = f"{where}: {error}"
             raise SpecError(msg) from None
-        return draw(rows, renderer, limit=limit, seed=seed, where=where)
+        select = draw_balanced if self.balanced else draw
+        return select(rows, renderer, limit=limit, seed=seed, where=where)
 
 
 def read_rows(spec: TaskSpec, split: Split, root: Path) -> Rows:
