@@ -1,0 +1,6 @@
+"""Adapters and predictions: one frozen base in memory, one LoRA adapter per source and seed."""
+
+from transferlens.engine.plan import SourcePlan, StudyPlan, TargetPlan, plan_study
+from transferlens.engine.run import run
+
+__all__ = ["SourcePlan", "StudyPlan", "TargetPlan", "plan_study", "run"]
