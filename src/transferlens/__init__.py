@@ -6,7 +6,7 @@
 
     spec = tl.StudySpec.from_yaml("study.yaml")
     study = tl.run(spec, "my-study")
-    print(study.scores)
+    print(tl.transfer_matrix(study).to_frame())
 
 Importing this module loads nothing else: each name below is fetched from its
 home on first use, so that ``transferlens --help`` does not wait for torch.
@@ -21,16 +21,29 @@ if TYPE_CHECKING:
     from transferlens.engine import run
     from transferlens.results import TransferStudy, open_study
     from transferlens.study import StudySpec
+    from transferlens.transfer import Evidence, transfer_effects, transfer_matrix
 
-__all__ = ["StudySpec", "TransferStudy", "__version__", "open_study", "run"]
+__all__ = [
+    "Evidence",
+    "StudySpec",
+    "TransferStudy",
+    "__version__",
+    "open_study",
+    "run",
+    "transfer_effects",
+    "transfer_matrix",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Evidence": "transferlens.transfer",
     "StudySpec": "transferlens.study",
     "TransferStudy": "transferlens.results",
     "open_study": "transferlens.results",
     "run": "transferlens.engine",
+    "transfer_effects": "transferlens.transfer",
+    "transfer_matrix": "transferlens.transfer",
 }
 
 

@@ -40,8 +40,16 @@ def test_mcnemar_power_is_what_a_simulation_shows():
     assert stats.mcnemar_power(0.07, 0.25, n_scored=300) == pytest.approx(found.mean(), abs=0.02)
 
 
+@given(n=st.integers(20, 5_000))
+def test_where_models_hardly_differ_all_disagreements_go_one_way(n):
+    for psi in (0.0, 0.5 / n):
+        difference = stats.detectable_difference(psi, n)
+        power = stats.mcnemar_power(difference, difference * (1 + 1e-9), n_scored=n)
+        assert power == pytest.approx(0.8, abs=1e-4)
+
+
 def test_effects_beyond_the_discordance_cannot_be():
-    assert np.isnan(stats.detectable_difference(0.01, 50))
+    assert np.isnan(stats.detectable_difference(0.01, 3))
     assert np.isnan(stats.detectable_difference(0.2, 0))
     assert np.isnan(stats.mcnemar_power(0.3, 0.2, n_scored=100))
     assert np.isnan(stats.examples_needed(0.3, 0.2))

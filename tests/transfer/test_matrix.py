@@ -7,63 +7,11 @@ import polars as pl
 import pytest
 from scipy import stats
 
+import transferlens as tl
+from paired_study import binary_study, planted_study, study_of
 from transferlens.errors import AnalysisError
-from transferlens.results import BASE, SourceInfo, TargetInfo, TransferStudy
+from transferlens.results import BASE, TargetInfo, TransferStudy
 from transferlens.transfer import Evidence, transfer_effects, transfer_matrix
-
-
-def rows(source: str, target: str, scores: np.ndarray, seed: int = 0) -> pl.DataFrame:
-    n = len(scores)
-    return pl.DataFrame(
-        {
-            "source": [source] * n,
-            "target": [target] * n,
-            "seed": [seed] * n,
-            "example": list(range(n)),
-            "gold": ["a"] * n,
-            "prediction": ["a"] * n,
-            "completion": [None] * n,
-            "score": scores.astype(float),
-            "n_tokens": [1] * n,
-            "truncated": [False] * n,
-            "prompt_hash": [f"p{i}" for i in range(n)],
-            "example_hash": [f"{target}{i}" for i in range(n)],
-            "choice_logprobs": [None] * n,
-        },
-        schema_overrides={
-            "completion": pl.String,
-            "choice_logprobs": pl.List(pl.Float64),
-            "n_tokens": pl.Int32,
-        },
-    )
-
-
-def study_of(
-    cells: dict[tuple[str, str, int], np.ndarray], **targets: dict[str, object]
-) -> TransferStudy:
-    names = dict.fromkeys(target for _, target, _ in cells)
-    sources = dict.fromkeys(source for source, _, _ in cells if source != BASE)
-    frame = pl.concat([rows(s, t, scores, seed) for (s, t, seed), scores in cells.items()])
-    return TransferStudy.from_predictions(
-        frame,
-        targets=[TargetInfo(name=t, **{"ceiling": 1.0} | targets.get(t, {})) for t in names],
-        sources=[SourceInfo(name=s) for s in sources],
-    )
-
-
-def binary_study(
-    seed: int = 0, n: int = 200, seeds: int = 1, tasks: tuple[str, ...] = ("a", "b", "c")
-) -> TransferStudy:
-    rng = np.random.default_rng(seed)
-    cells = {(BASE, t, 0): (rng.random(n) < 0.5).astype(float) for t in tasks}
-    for s in tasks:
-        for t in tasks:
-            for run in range(seeds):
-                base = cells[BASE, t, 0]
-                better = rng.random(n) < (0.6 if s == t else 0.1)
-                worse = rng.random(n) < 0.05
-                cells[s, t, run] = np.where(better, 1.0, np.where(worse, 0.0, base))
-    return study_of(cells)
 
 
 def test_a_cell_equals_mcnemar_computed_by_scipy_from_the_discordant_counts():
@@ -184,19 +132,7 @@ def test_max_t_is_stricter_than_benjamini_hochberg_and_refuses_bare_scores():
 
 
 def test_effects_rank_planted_help_and_harm_and_leave_the_diagonal_out():
-    rng = np.random.default_rng(5)
-    tasks = ("a", "b", "c", "d")
-    cells = {(BASE, t, 0): (rng.random(400) < 0.5).astype(float) for t in tasks}
-    for s in tasks:
-        for t in tasks:
-            base = cells[BASE, t, 0]
-            draw = rng.random(400)
-            rate = {("a", "b"): 0.4}.get((s, t), 0.0) + (0.5 if s == t else 0.0)
-            loss = {("c", "d"): 0.4}.get((s, t), 0.0)
-            noise = rng.random(400) < 0.02
-            value = np.where(draw < rate, 1.0, np.where(draw < loss, 0.0, base))
-            cells[s, t, 0] = np.where(noise, 1.0 - value, value)
-    effects = transfer_effects(transfer_matrix(study_of(cells)))
+    effects = transfer_effects(transfer_matrix(planted_study()))
     assert effects.helps.row(0)[:2] == ("a", "b")
     assert effects.harms.row(0)[:2] == ("c", "d")
     assert effects.n_tested == 12
@@ -229,3 +165,141 @@ def test_the_frame_has_one_row_per_cell_with_base_and_test():
     assert row["gain"] == pytest.approx(matrix.data["gain"].sel(source="a", target="b").item())
     assert row["score"] - row["base_score"] == pytest.approx(row["gain"])
     assert row["test"] == "McNemar mid-p"
+
+
+def test_the_frame_keeps_nan_and_agrees_with_the_arrays_in_every_column():
+    scores = np.ones(20)
+    scores[:] = np.nan
+    cells = {(BASE, "t", 0): np.zeros(20), ("s", "t", 0): scores, ("r", "t", 0): np.ones(20)}
+    matrix = transfer_matrix(study_of(cells))
+    frame = matrix.to_frame()
+    assert frame.null_count().sum_horizontal().item() == 0
+    for row in frame.iter_rows(named=True):
+        cell = matrix.data.sel(source=row["source"], target=row["target"])
+        for name in set(row) - {"source", "target"}:
+            expected = cell[name].item()
+            assert row[name] == expected or (np.isnan(row[name]) and np.isnan(expected)), name
+    assert frame.filter(pl.col("source") == "s")["gain"].is_nan().all()
+
+
+def test_single_runs_under_different_seeds_are_tested_like_one_run():
+    one = binary_study(tasks=("a", "b"))
+    spread = one.predictions.collect().with_columns(
+        seed=pl.when(pl.col("source") == "b").then(7).otherwise(0).cast(pl.Int64)
+    )
+    matrix = transfer_matrix(
+        TransferStudy.from_predictions(spread, targets=one.targets, sources=one.sources)
+    )
+    np.testing.assert_array_equal(matrix.data["p_value"], transfer_matrix(one).data["p_value"])
+    assert set(matrix.data["test"].values) == {"McNemar mid-p"}
+    assert any("training variance unknown" in note for note in matrix.notes)
+
+
+def test_a_target_with_one_seed_among_others_with_several_is_named():
+    several = binary_study(seeds=2, tasks=("a", "b"))
+    rows = several.predictions.collect().filter(
+        (pl.col("target") == "a") | (pl.col("seed") == 0) | (pl.col("source") == BASE)
+    )
+    matrix = transfer_matrix(TransferStudy.from_predictions(rows))
+    assert "one seed, training variance unknown: b" in matrix.notes
+    assert matrix.data["training_known"].sel(target="a").item()
+    assert matrix.data["test"].sel(target="b").item() == "McNemar mid-p"
+
+
+def test_the_interval_of_a_score_includes_the_spread_between_runs():
+    rng = np.random.default_rng(3)
+    cells = {(BASE, "t", 0): np.zeros(400)}
+    for source in ("x", "y", "z"):
+        for seed, rate in enumerate((0.3, 0.5, 0.7)):
+            cells[source, "t", seed] = (rng.random(400) < rate).astype(float)
+    cell = transfer_matrix(study_of(cells)).data.sel(source="x", target="t")
+    # Three runs whose true scores have a standard deviation of 20 points.
+    assert cell["score_high"].item() - cell["score_low"].item() > 2 * 1.9 * 0.2 / np.sqrt(3)
+
+
+def test_with_several_seeds_the_strict_adjustment_sees_training_variance():
+    rng = np.random.default_rng(8)
+    cells = {(BASE, "t", 0): (rng.random(500) < 0.5).astype(float)}
+    for source in "uvwxyz":
+        for seed in range(3):
+            shift = rng.normal(0, 0.1)
+            draw = rng.random(500)
+            moved = np.where(draw < abs(shift), float(shift > 0), cells[BASE, "t", 0])
+            cells[source, "t", seed] = moved
+    matrix = transfer_matrix(study_of(cells), Evidence(adjust="max-t"))
+    data = matrix.data
+    assert data.attrs["adjust"] == "holm"
+    assert (data["p_adjusted"] >= data["p_value"]).all()
+    assert any("Holm" in note for note in matrix.notes)
+
+
+def test_the_best_score_of_a_metric_that_counts_down_gives_its_headroom():
+    cells = {(BASE, "t", 0): np.full(20, 0.4), ("s", "t", 0): np.full(20, 0.1)}
+    down = {"higher_is_better": False, "ceiling": 0.0}
+    cell = transfer_matrix(study_of(cells, t=down)).data.isel(source=0, target=0)
+    assert cell["normalized_gain"].item() == pytest.approx(0.75)
+    assert cell["perfection_gap_factor"].item() == pytest.approx(0.25)
+
+
+def test_scores_beyond_the_best_possible_one_have_no_normalized_gain_and_a_note():
+    cells = {(BASE, "t", 0): np.full(20, 40.0), ("s", "t", 0): np.full(20, 50.0)}
+    matrix = transfer_matrix(study_of(cells))
+    assert np.isnan(matrix.data["normalized_gain"].item())
+    assert matrix.data["gain"].item() == 10.0
+    assert any("beyond the best possible one: t" in note for note in matrix.notes)
+
+
+def test_a_target_without_a_base_has_no_gain_and_is_named():
+    frame = pl.DataFrame(
+        [{"source": s, "target": t, "score": 0.5} for s in (BASE, "a") for t in ("t", "u")]
+    ).filter((pl.col("source") != BASE) | (pl.col("target") == "t"))
+    matrix = transfer_matrix(TransferStudy.from_scores(frame))
+    assert np.isnan(matrix.data["gain"].sel(source="a", target="u").item())
+    assert "no base score, hence no gain: u" in matrix.notes
+
+
+def test_targets_read_together_are_those_read_alone(monkeypatch):
+    study = planted_study(seeds=2)
+    monkeypatch.setattr("transferlens.results.container._ROWS_AT_ONCE", 5_000)
+    together = list(study.iter_examples())
+    assert [examples.attrs["target"] for examples in together] == list("abcd")
+    for examples in together:
+        assert examples.identical(study.examples(examples.attrs["target"]))
+
+
+def test_forgetting_is_the_share_of_the_bases_score_that_is_gone():
+    harm = transfer_effects(transfer_matrix(planted_study())).harms.row(0, named=True)
+    assert harm["lost"] == pytest.approx(1 - harm["score"] / harm["base_score"])
+    assert 0.3 < harm["lost"] < 0.5
+
+
+def test_all_tables_of_the_effects_stand_in_one_frame():
+    effects = transfer_effects(transfer_matrix(planted_study()))
+    frame = effects.to_frame()
+    assert frame.group_by("kind").len().sort("kind").rows() == [
+        ("donor", 4), ("harm", 1), ("help", 1), ("hub", 4), ("pair", 6), ("recipient", 4),
+    ]  # fmt: skip
+    first = frame.row(0, named=True)
+    assert (first["kind"], first["first"], first["second"]) == ("help", "a", "b")
+    assert first["value"] == effects.helps["gain"][0]
+
+
+def test_targets_in_another_unit_stay_out_of_pairs_and_roles_and_rank_last():
+    study = planted_study()
+    rows = study.predictions.collect()
+    targets = [
+        TargetInfo(name=t.name, unit="nats" if t.name == "b" else "fraction") for t in study.targets
+    ]
+    odd = TransferStudy.from_predictions(rows, targets=targets, sources=study.sources)
+    effects = transfer_effects(transfer_matrix(odd))
+    assert effects.unit == "fraction"
+    assert set(effects.recipients["target"]) == {"a", "c", "d"}
+    assert "b" not in {*effects.pairs["first"], *effects.pairs["second"]}
+    assert effects.helps["unit"].to_list() == ["nats"]
+    assert any("nats cannot be compared" in note for note in effects.notes)
+
+
+def test_the_public_names_lead_here():
+    study = planted_study()
+    found = tl.transfer_effects(tl.transfer_matrix(study, tl.Evidence(adjust="holm")))
+    assert found.helps["target"].to_list() == ["b"]

@@ -12,7 +12,18 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from transferlens import __version__
-from transferlens.cli import init, matrix, plot, run, status, tasks
+from transferlens.cli import (
+    effects,
+    import_,
+    init,
+    matrix,
+    plot,
+    run,
+    status,
+    tasks,
+    traits,
+    verify,
+)
 from transferlens.errors import TransferLensError
 
 __all__ = ["app", "main"]
@@ -98,9 +109,13 @@ def transferlens(
 app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("import")(import_.import_)
 app.command("matrix")(matrix.matrix)
+app.command("effects")(effects.effects)
 app.command("plot")(plot.plot)
+app.command("traits")(traits.traits)
 app.command("tasks")(tasks.tasks)
+app.command("verify")(verify.verify)
 
 
 def main() -> None:

@@ -11,52 +11,101 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from transferlens.cli.console import plain, print_table
-from transferlens.cli.options import Folder, Seed, ValuesOption
+from transferlens.cli.matrix_evidence import (
+    cells_as_csv,
+    cells_as_json,
+    compute,
+    print_cells,
+    significance_line,
+)
+from transferlens.cli.options import Alpha, Folder, Seed, Strict, ValuesOption
+from transferlens.errors import AnalysisError
 
 if TYPE_CHECKING:
     import xarray as xr
     from rich.text import Text
 
+    from transferlens.transfer import TransferMatrix
+
 __all__ = ["matrix"]
 
 
-def matrix(
+def matrix(  # noqa: PLR0917 - each is an option of the command
     folder: Folder,
     values: ValuesOption = "gain",
     format: Annotated[  # noqa: A002 - the name of the option
         Literal["table", "csv", "json"], typer.Option(help="How to print it.")
     ] = "table",
     seed: Seed = None,
+    evidence: Annotated[
+        bool,
+        typer.Option("--evidence", help="Test every gain; add intervals, p-values and counts."),
+    ] = False,
+    strict: Strict = False,
+    alpha: Alpha = 0.05,
 ) -> None:
     """Print the transfer matrix: a row per adapter, a column per task.
 
     Scores are in points (hundredths); a gain is how many points better than
     the base an adapter is. CSV and JSON have all digits.
+
+    With --evidence, significant gains carry a star, and a row per cell follows;
+    CSV and JSON then have a row per cell. --strict implies it.
     """
     from transferlens.results import matrix_values, open_study
 
-    data = matrix_values(open_study(folder), values=values, seed=seed)
+    study = open_study(folder)
+    if evidence or strict:
+        if seed is not None:
+            msg = "--evidence is over all seeds: leave --seed out"
+            raise AnalysisError(msg)
+        tested = compute(study, strict=strict)
+        if format == "table":
+            _print_table(matrix_values(study, values=values), tested, alpha)
+            print_cells(tested, alpha)
+        else:
+            typer.echo(
+                {"csv": cells_as_csv, "json": cells_as_json}[format](tested, alpha), nl=False
+            )
+        return
+    data = matrix_values(study, values=values, seed=seed)
     printers = {"table": _print_table, "csv": _print_csv, "json": _print_json}
     printers[format](data)
 
 
-def _print_table(data: xr.Dataset) -> None:
+def _print_table(
+    data: xr.Dataset, tested: TransferMatrix | None = None, alpha: float = 0.05
+) -> None:
+    import numpy as np
+
     from transferlens.results import BASE, format_value
 
     gains = data.attrs["values"] == "gain"
+    starred = np.zeros(data["value"].shape, dtype=bool)
+    if tested is not None:
+        starred = tested.significant(alpha).transpose("source", "target").to_numpy()
+        if gains:
+            # The gain that was tested, over the examples that both scored.
+            scale = np.where(data["unit"] == "points", 100.0, 1.0)
+            data = data.assign(value=(data["value"].dims, tested.data["gain"].to_numpy() * scale))
     base = [format_value(x, signed=False) for x in data["base"].to_numpy()]
     rows: list[list[str | Text]] = [[f"{BASE} (score)" if gains else BASE, *base]]
-    for name in data["source"].to_numpy():
+    for name, stars in zip(data["source"].to_numpy(), starred, strict=True):
         row = data.sel(source=name)
-        cells = zip(row["value"].to_numpy(), row["own"].to_numpy(), strict=True)
-        rows.append([str(name), *(_cell(x, own=own, signed=gains) for x, own in cells)])
+        cells = zip(row["value"].to_numpy(), row["own"].to_numpy(), stars, strict=True)
+        rows.append(
+            [str(name), *(_cell(x, own=own, signed=gains, star=star) for x, own, star in cells)]
+        )
     print_table(["trained on", *map(str, data["target"].to_numpy())], rows)
     plain("")
     for line in _legend(data):
         plain(line)
+    # What one seed cannot show is among the notes of the tests.
+    for line in [significance_line(tested, alpha), *tested.notes] if tested else _caveats(data):
+        plain(line)
 
 
-def _cell(value: float, *, own: bool, signed: bool) -> Text:
+def _cell(value: float, *, own: bool, signed: bool, star: bool) -> Text:
     from rich.text import Text
 
     from transferlens.results import format_value
@@ -66,12 +115,12 @@ def _cell(value: float, *, own: bool, signed: bool) -> Text:
     if signed and text[0] in "+-":
         # The two ends of the pictures' palette, which the colour-blind can tell apart.
         style += " medium_purple" if text[0] == "+" else " dark_orange"
+    text += "*" if star else ""
     return Text(f"[{text}]" if own else f"{text} ", style=style.strip())
 
 
 def _legend(data: xr.Dataset) -> list[str]:
-    """Return what a reader must know beside the numbers."""
-    seeds = data.attrs["seeds"]
+    """Return what the numbers are."""
     what = "gain over the base" if data.attrs["values"] == "gain" else "score"
     lines = [f"{what} in points; [ ] own task; - no result"]
     lines += [
@@ -83,6 +132,13 @@ def _legend(data: xr.Dataset) -> list[str]:
         )
         if unit != "points" or not better
     ]
+    return lines
+
+
+def _caveats(data: xr.Dataset) -> list[str]:
+    """Return what the numbers cannot show."""
+    seeds = data.attrs["seeds"]
+    lines = []
     if len(seeds) == 1:
         lines.append(f"one seed ({seeds[0]}): training variance unknown")
     else:

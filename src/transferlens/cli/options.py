@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["Folder", "Seed", "ValuesOption"]
+__all__ = ["Alpha", "Folder", "Seed", "Strict", "ValuesOption"]
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
 
@@ -18,4 +18,18 @@ ValuesOption = Annotated[
 
 Seed = Annotated[
     int | None, typer.Option(help="Show this seed.", show_default="the mean of all seeds")
+]
+
+Alpha = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="Adjusted p-value up to which a gain is significant."),
+]
+
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Bound the chance of any false discovery (max-T; Holm with several seeds) "
+        "instead of the false-discovery rate (Benjamini-Hochberg).",
+    ),
 ]

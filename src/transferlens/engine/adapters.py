@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferlens.errors import EngineError
 from transferlens.study import MethodSpec
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
 
-__all__ = ["lora_config", "save_adapter", "with_saved_adapter", "with_new_adapter"]
+__all__ = ["lora_config", "save_adapter", "with_new_adapter", "with_saved_adapter"]
 
+_CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
 
@@ -27,10 +28,12 @@ def lora_config(method: MethodSpec, *, base: str, revision: str | None) -> LoraC
     from peft import LoraConfig, TaskType
 
     targets = method.target_modules
+    # Declared a whole number, but only ever divided by the rank.
+    alpha: Any = method.alpha
     return LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=method.rank,
-        lora_alpha=method.alpha,
+        lora_alpha=alpha,
         lora_dropout=method.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         base_model_name_or_path=base,
@@ -44,16 +47,22 @@ def with_new_adapter(model: PreTrainedModel, config: LoraConfig) -> Iterator[Pef
 
     Taking out puts the base's own layers back; no weight is ever changed, so
     the base computes bit for bit what it computed before.
-    """
-    from peft import get_peft_model
 
-    with _quiet():
-        try:
-            adapted = get_peft_model(model, config)
-        except ValueError as error:
-            msg = f"method.target_modules does not fit the base model: {error}"
-            raise EngineError(msg) from None
-    with _removed_afterwards(adapted, model):
+    Raises
+    ------
+    EngineError
+        The method names layers that the model does not have.
+    """
+    from peft import PeftModelForCausalLM
+
+    with _put_back(model):
+        with _quiet():
+            try:
+                # Not get_peft_model: it records the folder of a hub model in place of its name.
+                adapted = PeftModelForCausalLM(model, config)
+            except ValueError as error:
+                msg = f"method.target_modules does not fit the base model: {error}"
+                raise EngineError(msg) from None
         yield adapted
 
 
@@ -64,30 +73,62 @@ def with_saved_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PeftMod
     Raises
     ------
     EngineError
-        The folder holds no adapter that fits the model.
+        The folder holds no adapter that fits the model. The model is as it was.
     """
-    from peft import PeftModel
     from safetensors import SafetensorError
 
-    with _quiet():
-        try:
-            adapted = PeftModel.from_pretrained(model, str(folder))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
-            msg = f"{folder}: the adapter cannot be loaded: {reason}; delete it and run again"
-            raise EngineError(msg) from None
-    with _removed_afterwards(adapted, model):
+    with _put_back(model):
+        with _quiet():
+            try:
+                adapted = _load(model, folder)
+            except (
+                OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError
+            ) as error:  # fmt: skip
+                reason = " ".join(str(error).split())[:200]
+                msg = f"{folder}: the adapter cannot be loaded: {reason}; delete it and run again"
+                raise EngineError(msg) from None
         yield adapted
 
 
+def _load(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Load an adapter like ``PeftModel.from_pretrained``, which only warns of missing weights."""
+    from peft import PeftConfig, PeftModelForCausalLM
+
+    missing = [name for name in (_CONFIG, _WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        # peft would look for the folder's name on the hub.
+        msg = f"{missing[0]} is missing"
+        raise ValueError(msg)
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = True
+    # Without memory at first, since initial weights would use up global random numbers.
+    adapted = PeftModelForCausalLM(model, config, low_cpu_mem_usage=True)
+    result = adapted.load_adapter(
+        str(folder), "default", torch_device=str(model.device), low_cpu_mem_usage=True
+    )
+    wrong = [*result.missing_keys, *result.unexpected_keys]
+    if wrong:
+        lack = "lacks" if result.missing_keys else "has, unlike the model,"
+        msg = f"{_WEIGHTS} {lack} {wrong[0]}"
+        raise ValueError(msg)
+    return adapted
+
+
 @contextmanager
-def _removed_afterwards(adapted: PeftModel, model: PreTrainedModel) -> Iterator[None]:
+def _put_back(model: PreTrainedModel) -> Iterator[None]:
+    """Give every module its own children again at the end, whatever failed in between."""
+    own = [(module, dict(module.named_children())) for module in model.modules()]
     try:
         yield
     finally:
-        adapted.unload()
+        for module, children in own:
+            for name, child in children.items():
+                if getattr(module, name) is not child:
+                    setattr(module, name, child)
+        # Left behind, it makes peft warn of a second adapter.
+        model.__dict__.pop("peft_config", None)
         model.requires_grad_(requires_grad=False)
-        model.eval()
+        model.train(mode=False)
 
 
 def save_adapter(adapted: PeftModel, folder: Path) -> None:
@@ -103,7 +144,7 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
     stored = {**config.to_dict(), "inference_mode": True}
     stored = {k: sorted(v) if isinstance(v, set) else v for k, v in stored.items()}
     text = json.dumps(stored, indent=2, sort_keys=True, default=str)
-    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+    (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager

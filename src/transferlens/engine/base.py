@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,13 +49,16 @@ def load_base(folder: BaseFolder, compute: ComputeSpec) -> Base:
     use_threads(compute.threads)
     dtype = resolve_dtype(compute.dtype, device)
     with _silent(), _explained(folder):
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder.path),
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=folder.trust_remote_code,
             local_files_only=True,
+            output_loading_info=True,
         )
+        model, notes = loaded
+        _check_weights(notes["missing_keys"])
     model.requires_grad_(requires_grad=False)
     # Generation settings of the model (sampling, penalties) are not part of a study.
     return Base(
@@ -67,6 +70,13 @@ def load_base(folder: BaseFolder, compute: ComputeSpec) -> Base:
         device=device,
         dtype=dtype,
     )
+
+
+def _check_weights(missing: Collection[str]) -> None:
+    """Refuse a model that lacks weights; transformers would draw them at random."""
+    if missing:
+        msg = f"its files lack {len(missing)} weights, such as {min(missing)}; get them anew"
+        raise ValueError(msg)
 
 
 def load_codec(folder: BaseFolder) -> Codec:
@@ -83,7 +93,7 @@ def load_codec(folder: BaseFolder) -> Codec:
         tokenizer = AutoTokenizer.from_pretrained(
             str(folder.path), trust_remote_code=folder.trust_remote_code, local_files_only=True
         )
-    stated = _generation_stops(folder)
+        stated = _generation_stops(folder)
     end = tokenizer.eos_token_id
     if end is None and stated:
         end = stated[0]
@@ -93,14 +103,19 @@ def load_codec(folder: BaseFolder) -> Codec:
         end=end,
         stops=frozenset(stated) | ({end} if end is not None else set()),
         start=start,
-        pad=_padding(tokenizer, end),
+        # Not the tokenizer's own, which may lie beyond the rows of the model's embedding.
+        pad=0,
+        closing=_n_closing(tokenizer),
     )
 
 
-def _padding(tokenizer: PreTrainedTokenizerBase, end: int | None) -> int:
-    if tokenizer.pad_token_id is not None:
-        return int(tokenizer.pad_token_id)
-    return end if end is not None else 0
+def _n_closing(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many special tokens follow every text."""
+    whole, bare = (
+        list(tokenizer("a", add_special_tokens=flag)["input_ids"]) for flag in (True, False)
+    )
+    counts = range(len(whole) - len(bare) + 1)
+    return next((n for n in counts if whole[len(whole) - n - len(bare) :][: len(bare)] == bare), 0)
 
 
 def _generation_stops(folder: BaseFolder) -> list[int]:
@@ -137,7 +152,7 @@ def resolve_device(wanted: str) -> torch.device:
 
 
 def resolve_dtype(wanted: str, device: torch.device) -> str:
-    """Return the name of torch's type for the weights of the base; ``auto`` depends on the device."""
+    """Return the name of torch's type for the base's weights; ``auto`` depends on the device."""
     import torch
 
     if wanted != "auto":
@@ -156,14 +171,18 @@ def use_threads(wanted: int | None) -> None:
 
 @contextmanager
 def _explained(folder: BaseFolder) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except (
+        OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())
         hint = ""
         if "trust_remote_code" in reason:
             hint = "; set base.trust_remote_code=true if you trust the code that comes with it"
-        msg = f"base model {folder.name!r} cannot be loaded: {reason}{hint}"
+        msg = f"base model {folder.name!r} cannot be loaded: {reason[:300]}{hint}"
         raise EngineError(msg) from None
 
 
@@ -173,11 +192,11 @@ def _silent() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

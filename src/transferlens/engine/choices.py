@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from transferlens.engine.base import Base
 from transferlens.engine.batches import by_length
-from transferlens.engine.forward import left_padded, logits_at, right_padded, shares_prefixes
+from transferlens.engine.encode import ChoiceItem
+from transferlens.engine.forward import (
+    left_padded,
+    logits_at,
+    refuse_nan,
+    right_padded,
+    shares_prefixes,
+)
 
-__all__ = ["ChoiceItem", "score_choices", "score_choices_plainly"]
+__all__ = ["score_choices", "score_choices_plainly"]
 
 _FAN_OUT = 4
 """Cached tokens of all choices that may stand beside one token of the prompts."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceItem:
-    """Tokens of a prompt, and of each choice that may follow it (at least one token each)."""
-
-    context: tuple[int, ...]
-    choices: tuple[tuple[int, ...], ...]
-
-    @property
-    def is_short(self) -> bool:
-        """Whether every choice is a single token."""
-        return all(len(choice) == 1 for choice in self.choices)
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the prompt with its longest choice."""
-        return len(self.context) + max(len(choice) for choice in self.choices)
 
 
 Scores = list[list[float]]
@@ -57,6 +45,11 @@ def score_choices(
     ----------
     batch_tokens
         Tokens per forward pass, padding included.
+
+    Raises
+    ------
+    EngineError
+        The model computes NaN.
     """
     scores: Scores = [[] for _ in items]
     short = [i for i, item in enumerate(items) if item.is_short]
@@ -113,6 +106,7 @@ def _score_short(base: Base, items: Sequence[ChoiceItem]) -> Scores:
 
 def _pick_first(expected: torch.Tensor, items: Sequence[ChoiceItem]) -> Scores:
     """Return the log-probability of the first token of each choice; ``expected`` (item, token)."""
+    refuse_nan(expected)
     where = [(i, choice[0]) for i, item in enumerate(items) for choice in item.choices]
     index = torch.tensor(where, device=expected.device)
     return _per_item(expected[index[:, 0], index[:, 1]].tolist(), items)
@@ -181,6 +175,7 @@ def _gold_logprobs(
     gold = torch.tensor([rows[i][j] for i, j in where], device=base.device)
     logits, _ = logits_at(base.model, tokens, (index[:, 0], index[:, 1] - 1), **more)
     picked = logits.log_softmax(-1).gather(1, gold[:, None])[:, 0]
+    refuse_nan(picked)
     # Summed one by one, so that a row's sum does not depend on its neighbours.
     sums = [0.0] * len(rows)
     for (i, _), value in zip(where, picked.tolist(), strict=True):

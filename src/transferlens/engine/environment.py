@@ -16,7 +16,7 @@ _PACKAGES = ("transferlens", "torch", "transformers", "peft", "tokenizers", "saf
 
 
 def environment(base: Base) -> dict[str, Any]:
-    """Return versions, processor, threads and device: what must agree for results to be the same bits."""
+    """Return versions, processor, threads and device: where they agree, so do the bits."""
     import torch
 
     found: dict[str, Any] = {

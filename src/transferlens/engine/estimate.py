@@ -2,14 +2,16 @@
 
 Time is floating-point operations over the speed of this machine's matrix
 products, measured for a moment, plus what small models mostly spend: a fixed
-cost per layer and pass, and one per token for everything but the products. A pass forward takes 2 operations per
-weight and token, and training LoRA 4, since the base has no weight gradients.
+cost per layer and pass, and one per token for everything but the products. A
+pass forward takes 2 operations per weight and token, and training LoRA 4, since
+the base has no weight gradients.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 import time
 from dataclasses import dataclass
 
@@ -27,6 +29,9 @@ _LAYER_SECONDS = {"cpu": 7e-4}
 
 _ELEMENT_SECONDS = {"cpu": 3e-8}
 """Cost of all that is no matrix product, per token, layer and hidden unit; else 0.1 ns."""
+
+_POSITIONS = re.compile(r"\bwpe\b|position")
+"""Tables of positions, which are looked up and not multiplied."""
 
 _PASS_TOKENS = 2048
 _ROW_BYTES = 60  # of a stored prediction, compressed
@@ -87,17 +92,27 @@ def model_size(base: BaseFolder, method: MethodSpec) -> ModelSize:
     """Return the sizes of a base model from the headers of its files."""
     hidden = int(base.config.get("hidden_size") or base.config.get("n_embd") or 0)
     vocabulary = int(base.config.get("vocab_size") or 0)
-    linear = [
-        shape for shape in base.shapes.values() if len(shape) == 2 and vocabulary not in shape
-    ]
+    linear = {
+        name: shape
+        for name, shape in base.shapes.items()
+        if len(shape) == 2 and vocabulary not in shape and not _POSITIONS.search(name)
+    }
+    adapted = [shape for name, shape in linear.items() if _is_target(name, method)]
     return ModelSize(
         n_weights=sum(math.prod(shape) for shape in base.shapes.values()),
-        n_body=sum(math.prod(shape) for shape in linear),
-        n_lora=method.rank * sum(sum(shape) for shape in linear),
+        n_body=sum(math.prod(shape) for shape in linear.values()),
+        n_lora=method.rank * sum(sum(shape) for shape in adapted),
         n_layers=int(base.config.get("num_hidden_layers") or base.config.get("n_layer") or 1),
         hidden=hidden,
         vocabulary=vocabulary,
     )
+
+
+def _is_target(name: str, method: MethodSpec) -> bool:
+    """Whether a weight belongs to a layer that gets an adapter, by peft's rule for names."""
+    layer = f".{name.removesuffix('.weight')}"
+    named = method.target_modules
+    return isinstance(named, str) or any(layer.endswith(f".{target}") for target in named)
 
 
 def measure_rate(compute: ComputeSpec, *, hidden: int, seconds: float = 0.15) -> float:
@@ -150,7 +165,9 @@ def estimate(
     read_passes = work.read_tokens / work.batch_tokens + work.generations
     # A pass back costs about twice a pass forward.
     return Estimate(
-        train_seconds=train_flops / speed + 3 * layer * train_passes + 3 * token * work.train_tokens,
+        train_seconds=train_flops / speed
+        + 3 * layer * train_passes
+        + 3 * token * work.train_tokens,
         evaluate_seconds=read_flops / speed + layer * read_passes + token * tokens,
         memory_bytes=_memory(size, work, dtype_bytes),
         disk_bytes=work.n_adapters * size.n_lora * 4 + work.n_predictions * _ROW_BYTES,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from transferlens.errors import EngineError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["left_padded", "logits_at", "right_padded", "shares_prefixes"]
+__all__ = ["left_padded", "logits_at", "refuse_nan", "right_padded", "shares_prefixes"]
 
 _PLAIN_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
@@ -49,25 +51,46 @@ def logits_at(
     columns of ``tokens``. What the model does to its logits afterwards
     (scaling, capping) still happens.
     """
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if head is None:
         output = model(tokens, **more)
         return output.logits[places].float(), output
-    with _only(head, places):
+    with _only(head, places) as called:
         output = model(tokens, **more)
-    return output.logits[0].float(), output
+    # Some models multiply by the layer's weights themselves.
+    return (output.logits[0] if called else output.logits[places]).float(), output
 
 
 @contextmanager
-def _only(head: torch.nn.Module, places: tuple[torch.Tensor, torch.Tensor]) -> Iterator[None]:
+def _only(head: torch.nn.Module, places: tuple[torch.Tensor, torch.Tensor]) -> Iterator[list[bool]]:
+    """Let a layer see some places only; yields a list that is empty until it is called."""
+    called: list[bool] = []
+
     def gather(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        called.append(True)
         return (inputs[0][places].unsqueeze(0),)
 
     handle = head.register_forward_pre_hook(gather)
     try:
-        yield
+        yield called
     finally:
         handle.remove()
+
+
+def refuse_nan(values: torch.Tensor) -> None:
+    """Stop where a model computes NaN: an answer must not be read out of it.
+
+    Raises
+    ------
+    EngineError
+        A value is NaN.
+    """
+    if values.isnan().any():
+        msg = (
+            "the model's answers are not numbers (NaN): with an adapter, train it with a lower "
+            "method.learning_rate; without one, set compute.dtype=float32"
+        )
+        raise EngineError(msg)
 
 
 def shares_prefixes(model: PreTrainedModel) -> bool:

@@ -10,7 +10,13 @@ import torch
 from transferlens.engine.base import Base
 from transferlens.engine.batches import by_length
 from transferlens.engine.encode import Codec
-from transferlens.engine.forward import left_padded, logits_at, right_padded, shares_prefixes
+from transferlens.engine.forward import (
+    left_padded,
+    logits_at,
+    refuse_nan,
+    right_padded,
+    shares_prefixes,
+)
 
 __all__ = ["Completion", "generate", "generate_plainly"]
 
@@ -42,6 +48,33 @@ class _Row:
     ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What ends a completion: some tokens, and some texts in what is written."""
+
+    codec: Codec
+    tokens: frozenset[int]
+    marks: tuple[str, ...]
+
+    @classmethod
+    def at(cls, codec: Codec, stop: Sequence[str]) -> _Ending:
+        marks = tuple(mark for mark in stop if mark)
+        return cls(codec, codec.stops | codec.special_tokens(marks), marks)
+
+    def is_in(self, written: Sequence[int]) -> bool:
+        """Whether one of the texts ends what is written."""
+        if not self.marks:
+            return False
+        tail = _BYTES * max(map(len, self.marks)) + _MARGIN
+        text = self.codec.decode(written[-tail:])
+        return any(mark in text for mark in self.marks)
+
+    def completion(self, row: _Row) -> Completion:
+        text = self.codec.decode(row.written)
+        ends = [place for mark in self.marks if (place := text.find(mark)) >= 0]
+        return Completion(text[: min(ends)] if ends else text, len(row.written), not row.ended)
+
+
 @torch.inference_mode()
 def generate(
     base: Base,
@@ -60,15 +93,22 @@ def generate(
     Parameters
     ----------
     stop
-        Texts at which a completion ends, whichever comes first.
+        Texts at which a completion ends, whichever comes first; an empty one
+        has no effect. The text of a special token means that token.
     batch_tokens
         Tokens per batch, prompts with their allowed completions, padding included.
     max_length
         Longest prompt with its completion; the model's context unless given.
     tick
         Called after each batch with its prompts and the tokens read and written.
+
+    Raises
+    ------
+    EngineError
+        The model computes NaN.
     """
     limit = max_length or base.context
+    ending = _Ending.at(base.codec, stop)
     rows = [
         _Row(number, prompt, max(min(max_new_tokens, limit - len(prompt)), 1))
         for number, prompt in enumerate(prompts)
@@ -76,9 +116,9 @@ def generate(
     write = _write_batch if shares_prefixes(base.model) else _write_whole
     for batch in by_length([len(r.prompt) + r.budget for r in rows], max_tokens=batch_tokens):
         some = [rows[i] for i in batch]
-        write(base, some, stop)
+        write(base, some, ending)
         tick(len(some), sum(len(row.prompt) + len(row.written) for row in some))
-    return [_completion(base.codec, row, stop) for row in rows]
+    return [ending.completion(row) for row in rows]
 
 
 @torch.inference_mode()
@@ -86,13 +126,14 @@ def generate_plainly(
     base: Base, prompts: Sequence[tuple[int, ...]], *, max_new_tokens: int, stop: Sequence[str]
 ) -> list[Completion]:
     """Return what `generate` does, one prompt at a time and without keeping anything."""
+    ending = _Ending.at(base.codec, stop)
     rows = [_Row(number, prompt, max_new_tokens) for number, prompt in enumerate(prompts)]
     for row in rows:
-        _write_whole(base, [row], stop)
-    return [_completion(base.codec, row, stop) for row in rows]
+        _write_whole(base, [row], ending)
+    return [ending.completion(row) for row in rows]
 
 
-def _write_batch(base: Base, rows: Sequence[_Row], stop: Sequence[str]) -> None:
+def _write_batch(base: Base, rows: Sequence[_Row], ending: _Ending) -> None:
     """Let all rows of a batch write, each step reading only the token before."""
     active = list(rows)
     tokens, real = left_padded([r.prompt for r in rows], pad=base.codec.pad, device=base.device)
@@ -106,8 +147,8 @@ def _write_batch(base: Base, rows: Sequence[_Row], stop: Sequence[str]) -> None:
             position_ids=positions, past_key_values=cache, use_cache=True,
         )  # fmt: skip
         cache = output.past_key_values
-        chosen = logits.argmax(-1)
-        going = _advance(base.codec, active, chosen.tolist(), stop)
+        chosen = _most_likely(logits)
+        going = _advance(active, chosen.tolist(), ending)
         if len(going) < len(active):
             keep = torch.tensor(going, device=base.device, dtype=torch.long)
             active = [active[i] for i in going]
@@ -118,7 +159,7 @@ def _write_batch(base: Base, rows: Sequence[_Row], stop: Sequence[str]) -> None:
         real = torch.cat([real, torch.ones_like(tokens)], dim=1)
 
 
-def _write_whole(base: Base, rows: Sequence[_Row], stop: Sequence[str]) -> None:
+def _write_whole(base: Base, rows: Sequence[_Row], ending: _Ending) -> None:
     """Let rows write by reading everything again at each step: right for every causal model."""
     active = list(rows)
     while active:
@@ -127,35 +168,25 @@ def _write_whole(base: Base, rows: Sequence[_Row], stop: Sequence[str]) -> None:
         places = torch.arange(len(active), device=base.device)
         last = torch.tensor([len(text) - 1 for text in texts], device=base.device)
         logits, _ = logits_at(base.model, tokens, (places, last), use_cache=False)
-        going = _advance(base.codec, active, logits.argmax(-1).tolist(), stop)
+        going = _advance(active, _most_likely(logits).tolist(), ending)
         active = [active[i] for i in going]
 
 
-def _advance(
-    codec: Codec, rows: Sequence[_Row], chosen: Sequence[int], stop: Sequence[str]
-) -> list[int]:
+def _most_likely(logits: torch.Tensor) -> torch.Tensor:
+    best, chosen = logits.max(-1)
+    refuse_nan(best)
+    return chosen
+
+
+def _advance(rows: Sequence[_Row], chosen: Sequence[int], ending: _Ending) -> list[int]:
     """Append a token to each row; return the places of those that go on."""
     going = []
     for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
-        if token in codec.stops:
+        if token in ending.tokens:
             row.ended = True
             continue
         row.written.append(token)
-        row.ended = _has_stop(codec, row.written, stop)
+        row.ended = ending.is_in(row.written)
         if not row.ended and len(row.written) < row.budget:
             going.append(place)
     return going
-
-
-def _has_stop(codec: Codec, written: Sequence[int], stop: Sequence[str]) -> bool:
-    if not stop:
-        return False
-    tail = _BYTES * max(len(text) for text in stop) + _MARGIN
-    text = codec.decode(written[-tail:])
-    return any(mark in text for mark in stop)
-
-
-def _completion(codec: Codec, row: _Row, stop: Sequence[str]) -> Completion:
-    text = codec.decode(row.written)
-    ends = [place for mark in stop if (place := text.find(mark)) >= 0]
-    return Completion(text[: min(ends)] if ends else text, len(row.written), not row.ended)

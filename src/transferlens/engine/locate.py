@@ -47,8 +47,9 @@ class BaseFolder:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The model's ``config.json``; of several parts, the one that writes text."""
-        value: dict[str, Any] = json.loads((self.path / "config.json").read_bytes())
-        return value.get("text_config", value)
+        value = _read_json(self.path / "config.json")
+        text: dict[str, Any] = value.get("text_config") or value
+        return text
 
     @property
     def context(self) -> int:
@@ -59,7 +60,8 @@ class BaseFolder:
     @cached_property
     def files(self) -> list[Path]:
         """Files that decide what the model answers, sorted by name."""
-        return sorted({file for pattern in _PATTERNS for file in self.path.glob(pattern)})
+        found = {file for pattern in _PATTERNS for file in self.path.glob(pattern)}
+        return sorted(file for file in found if file.is_file())
 
     @cached_property
     def stamp(self) -> str:
@@ -79,13 +81,36 @@ class BaseFolder:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all weights, read from the headers of the files."""
-        files = sorted(self.path.glob("*.safetensors"))
-        return {name: shape for file in files for name, shape in _header(file)}
+        return {name: shape for file in self._weight_files for name, shape in _header(file)}
 
     @property
     def stored_bytes(self) -> int:
         """Bytes of the weights on disk."""
-        return sum(file.stat().st_size for file in self.path.glob("*.safetensors"))
+        return sum(file.stat().st_size for file in self._weight_files)
+
+    @property
+    def _weight_files(self) -> list[Path]:
+        """Files that are loaded: some folders hold the weights twice, in other formats too."""
+        return [self.path / name for name in _weight_names(self.path)]
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_bytes())
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        msg = f"{file} is damaged: it does not hold a JSON object; get it anew"
+        raise EngineError(msg)
+    return value
+
+
+def _weight_names(folder: Path) -> list[str]:
+    """Return the names of the weight files that the folder ought to have, sorted."""
+    index = folder / "model.safetensors.index.json"
+    if not (folder / "model.safetensors").is_file() and index.is_file():
+        return sorted(set(_read_json(index)["weight_map"].values()))
+    return ["model.safetensors"]
 
 
 def _sha256(file: Path) -> str:
@@ -94,9 +119,14 @@ def _sha256(file: Path) -> str:
 
 
 def _header(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    with file.open("rb") as handle:
-        (size,) = struct.unpack("<Q", handle.read(8))
-        header = json.loads(handle.read(size))
+    try:
+        with file.open("rb") as handle:
+            (size,) = struct.unpack("<Q", handle.read(8))
+            # A damaged length can be any number; that much is never read.
+            header = json.loads(handle.read(min(size, file.stat().st_size)))
+    except (struct.error, ValueError):
+        msg = f"{file} is damaged: it does not begin with a header of tensors; get it anew"
+        raise EngineError(msg) from None
     for name, entry in header.items():
         if name != "__metadata__":
             yield name, tuple(entry["shape"])
@@ -140,7 +170,7 @@ def _from_hub(model: str, revision: str | None, where: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted = {"revision": revision, "allow_patterns": list(_PATTERNS)}
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": list(_PATTERNS)}
     try:
         # A study goes on with the files that it began with.
         here = Path(snapshot_download(model, local_files_only=True, **wanted))
@@ -162,11 +192,8 @@ def _from_hub(model: str, revision: str | None, where: str) -> Path:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether a folder in the hub's cache has every weight file that its index names."""
-    index = folder / "model.safetensors.index.json"
-    names = {"config.json", "model.safetensors"}
-    if index.is_file():
-        names = {"config.json", *json.loads(index.read_bytes())["weight_map"].values()}
+    """Whether a folder in the hub's cache has every weight file that it ought to have."""
+    names = ["config.json", *_weight_names(folder)]
     return all((folder / name).is_file() for name in names)
 
 
@@ -174,13 +201,14 @@ def _check(folder: Path, where: str) -> None:
     if not (folder / "config.json").is_file():
         msg = f"{where}: {folder} has no config.json; give a folder in Hugging Face format"
         raise EngineError(msg)
-    if any(folder.glob("*.safetensors")):
+    absent = [name for name in _weight_names(folder) if not (folder / name).is_file()]
+    if not absent:
         return
     pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern)]
     why = (
         f"has its weights only as pickle ({pickled[0]}), which can run code when it is loaded"
         if pickled
-        else "has no weights"
+        else f"has no {absent[0]}"
     )
     msg = f"{where}: {folder} {why}; save it with model.save_pretrained(DIR) as safetensors"
     raise EngineError(msg)

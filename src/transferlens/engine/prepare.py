@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transferlens.engine.choices import ChoiceItem
-from transferlens.engine.encode import Codec, TrainingRow
+from transferlens.engine.encode import ChoiceItem, Codec, TrainingRow
 from transferlens.engine.outline import Part
 from transferlens.errors import DataError
 
@@ -95,6 +94,13 @@ def _items(codec: Codec, part: Part) -> list[ChoiceItem]:
     items = []
     for example in part.examples:
         own = [next(pairs) for _ in example.choices or ()]
+        for pair, choice in zip(own, example.choices or (), strict=True):
+            if not pair.continuation:
+                msg = (
+                    f"{part.task.where}: target {part.name!r}: the tokenizer makes nothing of the "
+                    f"choice {choice!r}, so it has no likelihood; reword it"
+                )
+                raise DataError(msg)
         items.append(ChoiceItem(own[0].context, tuple(pair.continuation for pair in own)))
     return items
 

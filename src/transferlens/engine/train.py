@@ -22,6 +22,8 @@ from transferlens.errors import EngineError
 from transferlens.study import MethodSpec
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from transferlens.engine.base import Base
 
 __all__ = ["Diverged", "Step", "Training", "rate_factor", "train_adapter"]
@@ -30,8 +32,8 @@ _PASS_TOKENS = 2048
 """Tokens per forward pass: enough to keep a processor busy, few enough for its memory."""
 
 
-class Diverged(EngineError):
-    """A loss or a gradient was not a finite number."""
+class Diverged(EngineError):  # noqa: N818 - it reads as what happened where it is caught
+    """A loss, a gradient or a weight was not a finite number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,8 @@ def train_adapter(
     EngineError
         No row has a token to learn, or the method does not fit the model.
     Diverged
-        A loss is not finite; the message has the step. Nothing was written.
+        A loss, a gradient or a weight is not finite; the message has the step.
+        Nothing was written.
     """
     learnable = [row for row in rows if row.n_learnt]
     if not learnable:
@@ -113,12 +116,13 @@ def train_adapter(
     )
     began = time.perf_counter()
     config = lora_config(method, base=base.name, revision=base.revision)
-    with _seeded(seed, base.device), with_new_adapter(base.model, config) as adapted:
+    with _seeded(seed), with_new_adapter(base.model, config) as adapted:
         adapted.train()
         steps = []
         for step in _steps(base, [[learnable[i] for i in batch] for batch in plan], method):
             steps.append(step)
             report(step)
+        _check_weights(adapted, steps[-1])
         save_adapter(adapted, folder)
     return Training(
         seed=seed,
@@ -134,10 +138,22 @@ def train_adapter(
     )
 
 
+def _check_weights(adapted: PeftModel, last: Step) -> None:
+    """Refuse weights that the last step has blown up; earlier ones show in the next loss."""
+    if not all(w.isfinite().all() for w in adapted.parameters() if w.requires_grad):
+        msg = (
+            f"training diverged at step {last.step} of {last.n_steps}: weights are not finite "
+            "after it; lower method.learning_rate"
+        )
+        raise Diverged(msg)
+
+
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def _seeded(seed: int) -> Iterator[None]:
     """Let torch's own random numbers begin at ``seed``, and put its state back afterwards."""
-    devices = [device] if device.type == "cuda" else []
+    # A seed reaches every device; asking one that is not in use yet would start it.
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = list(range(torch.cuda.device_count())) if in_use else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
@@ -195,7 +211,7 @@ def _backward(base: Base, weights: Sequence[torch.Tensor], batch: Sequence[Train
     losses = []
     for part in by_length([len(row.tokens) for row in batch], max_tokens=_PASS_TOKENS):
         loss = _summed_loss(base, [batch[i] for i in part])
-        loss.backward()
+        torch.autograd.backward(loss)
         losses.append(loss.detach())
     for weight in weights:
         if weight.grad is not None:

@@ -24,9 +24,10 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _OTHER = re.escape("".join(c for c in string.punctuation if c not in "./-"))
 # A point, stroke or minus that belongs to a number is no punctuation: 1.5 is not 15.
 _PUNCTUATION = re.compile(rf"[./](?!\d)|(?<=[^\W\d])\.|(?<!\d)/|-(?!\.?\d)|(?<=\w)-|[{_OTHER}]")
-# In "7-3" and "x-3" the stroke is no sign of the number behind it.
+# In "7-3", "x-3" and "7 - 3" the stroke is no sign of the number behind it, nor in a list's "- 3".
+# White space may only follow a currency: a model that writes nothing else would take for ever.
 NUMBER = (
-    r"(?P<sign>(?<!\w)[-−+])?(?:\s*[$€£])?\s*"
+    r"(?P<sign>(?<!\w)[-−+])?(?:[$€£]\s*)?"
     r"(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
     r"(?P<power>[eE][-+]?\d{1,3}(?!\w))?"
     r"(?:\s*/\s*(?P<divisor>\d+)(?![\d.]))?"

@@ -28,7 +28,8 @@ __all__ = ["code_block", "code_similarity", "syntax_match", "token_bleu"]
 
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _TOKEN = re.compile(
-    r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
+    # A string is one token, but for a long one: every lone quote would be read to the end for it.
+    r"\"(?:\\.|[^\"\\\n]){0,400}+\"|'(?:\\.|[^'\\\n]){0,400}+'"
     r"|[A-Za-z_]\w*|\d[\w.]*"
     r"|[-+*/%&|^<>=!]=|\*\*|//|->|=>|&&|\|\||\+\+|--|<<|>>|::|[^\s\w]"
 )

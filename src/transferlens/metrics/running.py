@@ -1,11 +1,12 @@
 """Run generated code against tests, apart from everything else. Off unless a task allows it.
 
-The process has an empty environment, an empty folder of its own, limits on
-time, memory and files, and hooks that refuse further processes, sockets, and
-writing elsewhere. Where the system can do it (Linux, ``unshare``) it has no
-network and ends with all that it started. It is not a virtual machine: a
-program that is written to break out of Python can read what the user can
-read. Where that matters, run the study in a container.
+The process has an empty environment, an empty folder of its own, Python's
+standard library and nothing else, limits on time, memory and files, and hooks
+that refuse further processes, sockets, and files that are not its own. Where
+the system can do it (Linux, ``unshare``) it has no network and ends with all
+that it started. It is not a virtual machine: a program that is written to
+break out of Python can read what the user can read. Where that matters, run
+the study in a container.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _FILE = 1 << 20
 # Sets limits on itself, tells that it has started, runs the program, and tells that it got to
 # the end; `sys.exit(0)` in the program does not.
 _RUNNER = f"""
-import os, resource, sys
+import os, posix, resource, sys, types
 token = sys.stdin.readline().strip()
 for limit, value in (
     ("CPU", {_SECONDS}), ("AS", {_MEMORY}), ("FSIZE", {_FILE}), ("CORE", 0), ("NPROC", 0),
@@ -45,15 +46,38 @@ for limit, value in (
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (value, value))
 REFUSED = (
-    "subprocess.", "socket.", "ctypes.", "shutil.", "pty.", "os.fork", "os.exec", "os.posix_spawn",
-    "os.spawn", "os.system", "os.kill", "os.remove", "os.rename", "os.rmdir", "os.link",
-    "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.chflags", "os.setxattr",
+    "subprocess.", "socket.", "ctypes.", "shutil.", "pty.", "sqlite3.", "resource.", "os.fork",
+    "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.kill", "os.link", "os.symlink",
+    "os.chmod", "os.chown", "os.chflags", "os.lchmod", "os.setxattr", "os.removexattr", "os.utime",
 )
+# Event -> positions of its paths, and of folders that they are relative to.
+CHANGES = dict((
+    ("os.mkdir", ((0,), (2,))), ("os.rmdir", ((0,), (1,))), ("os.remove", ((0,), (1,))),
+    ("os.rename", ((0, 1), (2, 3))), ("os.truncate", ((0,), ())), ("os.chdir", ((0,), ())),
+))
+LOOKS = ("os.listdir", "os.scandir", "os.walk")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-here, real = os.getcwd() + os.sep, os.path.realpath
+real = os.path.realpath
+own = (real(os.getcwd()) + os.sep,)
+seen = own + tuple(real(path) + os.sep for path in sys.path) + (os.devnull + os.sep,)
+def inside(path, places):
+    # An open file has passed already; no path at all is the current folder.
+    if path is None or isinstance(path, int):
+        return True
+    return (real(os.fsdecode(path)) + os.sep).startswith(places)
+def allowed(event, values):
+    if event == "open":
+        return inside(values[0], own if (values[2] or 0) & WRITES else seen)
+    if event in LOOKS:
+        return inside(values[0], seen)
+    if event in CHANGES:
+        paths, folders = CHANGES[event]
+        return all(inside(values[i], own) for i in paths) and all(
+            values[i] in (None, -1) for i in folders
+        )
+    return not event.startswith(REFUSED)
 def refuse(event, values):
-    outside = event == "open" and (values[2] or 0) & WRITES and isinstance(values[0], (str, bytes))
-    if event.startswith(REFUSED) or outside and not real(os.fsdecode(values[0])).startswith(here):
+    if not allowed(event, values):
         raise PermissionError(event + " is refused to generated code")
 report, nothing = os.dup(1), os.open(os.devnull, os.O_RDWR)
 for stream in (0, 1, 2):
@@ -61,8 +85,14 @@ for stream in (0, 1, 2):
 os.write(report, (token + " started\\n").encode())
 with open("program.py", encoding="utf-8") as file:
     program = compile(file.read(), "program.py", "exec")
+for module in (os, posix):
+    # These two make files and raise no event.
+    for name in ("mkfifo", "mknod"):
+        module.__dict__.pop(name, None)
+# A module of its own: classes are looked up there by dataclasses, pickle and typing.
+main = sys.modules["__main__"] = types.ModuleType("__main__")
 sys.addaudithook(refuse)
-exec(program, {{"__name__": "__main__"}})
+exec(program, main.__dict__)
 os.write(report, (token + " finished\\n").encode())
 """
 
@@ -116,6 +146,7 @@ def _run(folder: str, token: str, seconds: float) -> tuple[str, str]:
         stderr=subprocess.PIPE,
         start_new_session=True,
         text=True,
+        errors="replace",
     )
     try:
         return process.communicate(f"{token}\n", timeout=seconds)

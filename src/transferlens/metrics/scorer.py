@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from transferlens.errors import SpecError
 from transferlens.metrics.base import Metric, get_metric
 from transferlens.metrics.extract import Extractor, get_extractor
-from transferlens.tasks import Task
+
+if TYPE_CHECKING:  # tasks can read datasets, which analysis must not reach
+    from transferlens.tasks import Task
 
 __all__ = ["Scorer", "scorer_for"]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from transferlens.plots.figure import new_figure
 from transferlens.results import TransferStudy, Values, format_value, matrix_values
+from transferlens.transfer import TransferMatrix
 
 __all__ = ["plot_matrix"]
 
@@ -54,6 +55,8 @@ def plot_matrix(
     values: Values = ...,
     seed: int | None = ...,
     title: str | None = ...,
+    evidence: TransferMatrix | None = ...,
+    level: float = ...,
     backend: Literal["matplotlib"] = ...,
 ) -> Figure: ...
 @overload
@@ -63,6 +66,8 @@ def plot_matrix(
     values: Values = ...,
     seed: int | None = ...,
     title: str | None = ...,
+    evidence: TransferMatrix | None = ...,
+    level: float = ...,
     backend: Literal["none"],
 ) -> xr.Dataset: ...
 def plot_matrix(
@@ -71,6 +76,8 @@ def plot_matrix(
     values: Values = "gain",
     seed: int | None = None,
     title: str | None = None,
+    evidence: TransferMatrix | None = None,
+    level: float = 0.05,
     backend: Literal["matplotlib", "none"] = "matplotlib",
 ) -> Figure | xr.Dataset:
     """Draw what each source (row) does to each target (column).
@@ -89,8 +96,14 @@ def plot_matrix(
         See `matrix_values`.
     title
         Line above the matrix.
+    evidence
+        The study's transfer matrix: significant cells get a star, or a dot where
+        numbers do not fit.
+    level
+        Adjusted p-value up to which a cell is significant.
     backend
-        ``"none"`` returns the numbers (see `matrix_values`) instead of a figure.
+        ``"none"`` returns the numbers (see `matrix_values`; with evidence also
+        ``significant``) instead of a figure.
 
     Raises
     ------
@@ -98,6 +111,9 @@ def plot_matrix(
         The seed is not one of the study's, or there is nothing to show.
     """
     data = matrix_values(study, values=values, seed=seed)
+    if evidence is not None:
+        starred = evidence.significant(level).transpose("source", "target")
+        data["significant"] = (("source", "target"), starred.to_numpy())
     if backend == "none":
         return data
     rows, columns = data.sizes["source"], data.sizes["target"]
@@ -117,7 +133,7 @@ def plot_matrix(
     bar.ax.tick_params(labelsize=max(layout.font, 7))
     top.set_title(title or _title(data), fontsize=11, loc="left")
     # At this size an inch holds about 17 letters.
-    note = textwrap.fill(_footnote(data), int(17 * figure.get_figwidth()))
+    note = textwrap.fill(_footnote(data, level), int(17 * figure.get_figwidth()))
     figure.supxlabel(note, fontsize=7, color="0.35")
     return figure
 
@@ -142,7 +158,11 @@ def _draw_cells(axes: Axes, data: xr.Dataset, layout: _Layout) -> AxesImage:
     if layout.annotate:
         colours = _colours(image, value)
         colours[:, _uncoloured(data)] = 1.0
-        _write(axes, value, colours, layout=layout, signed=data.attrs["values"] == "gain")
+        signed = data.attrs["values"] == "gain"
+        _write(axes, value, colours, layout=layout, signed=signed, starred=_significant(data))
+    else:
+        places = np.argwhere(_significant(data))
+        axes.scatter(places[:, 1], places[:, 0], s=layout.font / 2, c="black", linewidths=0)
     for row, column in np.argwhere(data["own"].to_numpy()):
         corner = (column - 0.5, row - 0.5)
         width = 1.6 if layout.annotate else 0.7
@@ -212,12 +232,14 @@ def _write(
     *,
     layout: _Layout,
     signed: bool,
+    starred: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write each number in black or white, whichever is easier to read on its cell."""
     luminance = colours[..., :3] @ np.array([0.299, 0.587, 0.114])
     for (row, column), number in np.ndenumerate(value):
         if np.isfinite(number):
             text = format_value(number, signed=signed).replace("-", _MINUS)
+            text += "*" if starred is not None and starred[row, column] else ""
             ink = "black" if luminance[row, column] > 0.5 else "white"
             axes.text(
                 column, row, text,
@@ -242,7 +264,15 @@ def _title(data: xr.Dataset) -> str:
     return f"{what} of each adapter on each task"
 
 
-def _footnote(data: xr.Dataset) -> str:
+def _significant(data: xr.Dataset) -> NDArray[np.bool_]:
+    """Cells to mark; none without evidence."""
+    if "significant" not in data:
+        return np.zeros(data["value"].shape, dtype=np.bool_)
+    marked: NDArray[np.bool_] = data["significant"].to_numpy()
+    return marked
+
+
+def _footnote(data: xr.Dataset, level: float) -> str:
     seeds = data.attrs["seeds"]
     spread = (
         "one seed: the variance of training is unknown"
@@ -251,6 +281,9 @@ def _footnote(data: xr.Dataset) -> str:
     )
     unscored = int(data["n_unscored"].sum() + data["base_n_unscored"].sum())
     parts = ["outlined: own task", spread]
+    if "significant" in data:
+        mark = "*" if _Layout.of(data.sizes["source"] + 1, data.sizes["target"]).annotate else "dot"
+        parts.append(f"{mark}: differs from the base, adjusted p ≤ {level:g}")
     if data["value"].isnull().any():
         parts.append("grey: no result")
     if unscored:

@@ -96,6 +96,11 @@ def positions(values: pl.Series, order: Sequence[str] | Sequence[int]) -> NDArra
     if len(set(order)) < len(order):
         msg = f"{values.name}: a name stands twice in {list(order)}"
         raise ResultsError(msg)
+    if isinstance(values.dtype, pl.Enum):
+        known = positions(values.dtype.categories, order)
+        codes = values.to_physical().cast(pl.Int64).fill_null(len(known)).to_numpy()
+        places_of_codes: NDArray[np.int64] = np.append(known, -1)[codes]
+        return places_of_codes
     keys = pl.Series(values=order, dtype=values.dtype, strict=True)
     places = pl.Series(values=range(len(order)), dtype=pl.Int64)
     return values.replace_strict(keys, places, default=-1, return_dtype=pl.Int64).to_numpy()

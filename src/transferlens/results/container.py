@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,8 @@ from transferlens.study import BASE, StudySpec
 __all__ = ["TransferStudy", "open_study"]
 
 _DIMS = ("source", "target", "seed")
+# Bounds the memory of reading several targets at once; more rows are hardly faster.
+_ROWS_AT_ONCE = 1_200_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -225,12 +227,58 @@ class TransferStudy:
             The target is unknown, the study has scores only, or examples of
             two sources differ in their hashes.
         """
-        self._require(target)
-        if self._rows is None:
-            msg = f"no predictions for {target!r}: this study has scores only"
+        return next(self.iter_examples([target]))
+
+    def iter_examples(self, targets: Iterable[str] | None = None) -> Iterator[xr.Dataset]:
+        """Yield what `examples` returns for each target, all or the given ones, in order.
+
+        Neighbouring targets are read together, about a million rows at a time, which for
+        a large study is several times faster than target by target.
+
+        Raises
+        ------
+        ResultsError
+            As `examples`.
+        """
+        every = [info.name for info in self.targets]
+        wanted = every if targets is None else list(targets)
+        for name in wanted:
+            self._require(name)
+        if self._rows is None and wanted:
+            msg = f"no predictions for {wanted[0]!r}: this study has scores only"
             raise ResultsError(msg)
-        columns = ("source", "seed", "example", "score", "example_hash")
-        rows = self._rows.scan([target]).select(columns).collect()
+        for group in self._groups(wanted):
+            yield from self._read_examples(group)
+
+    def _groups(self, targets: list[str]) -> Iterator[list[str]]:
+        if len(targets) < 2:
+            yield targets
+            return
+        sizes = pl.col("n_scored") + pl.col("n_unscored")
+        counts = dict(self.score_rows.group_by("target").agg(sizes.sum()).iter_rows())
+        group: list[str] = []
+        total = 0.0
+        for name in targets:
+            total += counts.get(name, 0.0)
+            if group and total > _ROWS_AT_ONCE:
+                yield group
+                group, total = [], counts.get(name, 0.0)
+            group.append(name)
+        yield group
+
+    def _read_examples(self, targets: list[str]) -> Iterator[xr.Dataset]:
+        if self._rows is None:
+            return
+        # Numbers instead of names: a million strings are slow to compare and to move.
+        names = pl.Enum(list(dict.fromkeys([BASE, *(info.name for info in self.sources)])))
+        source = pl.col("source").cast(names, strict=False)
+        columns = ("target", "seed", "example", "score", "example_hash")
+        rows = self._rows.scan(targets).select(source, *columns).collect()
+        parts = rows.partition_by("target", as_dict=True, maintain_order=False)
+        for name in targets:
+            yield self._example_arrays(name, parts.get((name,), rows.clear()))
+
+    def _example_arrays(self, target: str, rows: pl.DataFrame) -> xr.Dataset:
         hashes = _hashes(rows, target)
         examples = hashes["example"].to_numpy()
         names = [info.name for info in self.sources]

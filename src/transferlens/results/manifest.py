@@ -13,7 +13,7 @@ from transferlens.errors import ResultsError
 from transferlens.results.files import TEMPORARY, os_errors, write_atomically
 from transferlens.results.schema import FORMAT, VERSION
 
-__all__ = ["check_manifest", "create_folder", "read_json"]
+__all__ = ["check_manifest", "create_folder", "make_folders", "read_json"]
 
 _NEWER = "update transferlens (pip install --upgrade transferlens) to read it"
 
@@ -37,8 +37,7 @@ def create_folder(root: Path, folders: Sequence[str]) -> None:
         if other and not (root / "manifest.json").exists():
             msg = f"{root} holds other files ({min(other)}); choose an empty or a new folder"
             raise ResultsError(msg)
-        for name in folders:
-            (root / name).mkdir(exist_ok=True)
+    make_folders(root, folders)
     manifest = {
         "format": FORMAT,
         "version": VERSION,
@@ -46,6 +45,19 @@ def create_folder(root: Path, folders: Sequence[str]) -> None:
         "versions": {name: _installed(name) for name in ("transferlens", "polars")},
     }
     write_atomically(root / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+
+def make_folders(root: Path, folders: Sequence[str]) -> None:
+    """Make the sub-folders that are not there; git, zip and rsync lose empty ones.
+
+    Raises
+    ------
+    ResultsError
+        A folder cannot be made.
+    """
+    with os_errors("create", root):
+        for name in folders:
+            (root / name).mkdir(exist_ok=True)
 
 
 def check_manifest(root: Path) -> dict[str, Any]:
@@ -57,7 +69,9 @@ def check_manifest(root: Path) -> dict[str, Any]:
         There is none, or it is damaged, of another program or of a newer version.
     """
     file = root / "manifest.json"
-    if not file.exists():
+    with os_errors("open", root):
+        known = file.exists()
+    if not known:
         msg = f"{root} is not a study folder: it has no manifest.json"
         raise ResultsError(msg)
     manifest = read_json(file)

@@ -20,8 +20,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +28,12 @@ import polars as pl
 
 from transferlens.errors import ResultsError
 from transferlens.results.adapters import AdapterFolders
+from transferlens.results.failures import (
+    Failure,
+    clear_failure,
+    read_failures,
+    record_failure,
+)
 from transferlens.results.files import (
     TEMPORARY,
     claimed,
@@ -40,7 +44,11 @@ from transferlens.results.files import (
     parquet_metadata,
     write_atomically,
 )
-from transferlens.results.manifest import check_manifest, create_folder, read_json
+from transferlens.results.manifest import (
+    check_manifest,
+    create_folder,
+    make_folders,
+)
 from transferlens.results.plan import Cell, Plan, PlannedAdapter, checked_name
 from transferlens.results.schema import PREDICTION_SCHEMA, SCORE_SCHEMA, conform
 
@@ -51,16 +59,6 @@ CellState = Literal["done", "failed", "running", "left"]
 _FOLDERS = ("cells", "examples", "adapters", "failures", "logs", "locks")
 _CELLS_KEY = "transferlens.cells"
 _MERGED = "merged-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why an adapter or a cell failed the last time."""
-
-    id: str
-    kind: str
-    message: str
-    time: str
 
 
 class StudyStore:
@@ -85,9 +83,13 @@ class StudyStore:
             The folder cannot be made, or holds something else.
         """
         root = Path(path)
-        if not (root / "manifest.json").exists():
+        with os_errors("open", root):
+            known = (root / "manifest.json").exists()
+        if not known:
             create_folder(root, _FOLDERS)
-        return cls.open(root)
+        store = cls.open(root)
+        make_folders(root, _FOLDERS)
+        return store
 
     @classmethod
     def open(cls, path: str | Path) -> StudyStore:
@@ -184,7 +186,13 @@ class StudyStore:
         files = [path for path in (self.path / "cells").glob("*.parquet") if _visible(path)]
         found: dict[str, Path] = {}
         for file in sorted(path for path in files if path.name.startswith(_MERGED)):
-            found.update(dict.fromkeys(self.cells_in(file), file))
+            try:
+                found.update(dict.fromkeys(self.cells_in(file), file))
+            except ResultsError:
+                if file.exists():
+                    raise
+                # Another process has merged it into a larger one since it was listed.
+                return self.cell_files()
         # A cell may still stand alone beside the file it was merged into.
         found.update(
             {path.stem: path for path in files if not path.name.startswith(_MERGED)},
@@ -193,7 +201,11 @@ class StudyStore:
 
     def cells_in(self, file: Path) -> dict[str, str]:
         """Return cell id -> target for the cells in a file."""
-        cells: dict[str, str] = json.loads(parquet_metadata(file).get(_CELLS_KEY, "{}"))
+        try:
+            cells: dict[str, str] = json.loads(parquet_metadata(file).get(_CELLS_KEY, "{}"))
+        except ValueError as error:
+            msg = f"{file} is damaged ({error}); delete it and run the study again"
+            raise ResultsError(msg) from None
         return cells
 
     def done_cells(self) -> set[str]:
@@ -278,24 +290,15 @@ class StudyStore:
 
     def record_failure(self, key: str, kind: str, message: str, log_text: str) -> Path:
         """Store why an adapter or a cell failed; returns the file of its log."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        failure = Failure(id=key, kind=kind, message=message, time=now)
-        log = self.path / "logs" / f"{checked_name(key)}.log"
-        write_atomically(log, log_text.encode())
-        text = json.dumps(asdict(failure), indent=1, ensure_ascii=False)
-        write_atomically(self.path / "failures" / f"{checked_name(key)}.json", text.encode())
-        return log
+        return record_failure(self.path, key, kind, message, log_text)
 
     def clear_failure(self, key: str) -> None:
         """Forget a failure, once its work is being tried again."""
-        file = self.path / "failures" / f"{checked_name(key)}.json"
-        with os_errors("remove", file):
-            file.unlink(missing_ok=True)
+        clear_failure(self.path, key)
 
     def failures(self) -> list[Failure]:
         """Return the recorded failures, sorted by id."""
-        files = sorted((self.path / "failures").glob("*.json"))
-        return [Failure(**read_json(file)) for file in files if _visible(file)]
+        return read_failures(self.path)
 
     # Care
 

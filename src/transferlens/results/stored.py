@@ -38,7 +38,7 @@ class InMemory:
         """Return the rows, all or those of some targets."""
         if targets is None:
             return self._frame
-        return self._frame.filter(pl.col("target").is_in(list(targets)))
+        return _of_targets(self._frame, targets)
 
 
 class CellFiles:
@@ -75,29 +75,45 @@ class CellFiles:
         ResultsError
             A file is damaged; the message names it.
         """
-        wanted = {
-            file: {cell.target for cell in cells if targets is None or cell.target in targets}
-            for file, cells in self._by_file.items()
+        by_file = {
+            file: names if targets is None else names & set(targets)
+            for file, names in self._targets.items()
         }
-        wanted = {file: names for file, names in wanted.items() if names}
+        wanted = {file: names for file, names in by_file.items() if names}
         if not wanted:
             return pl.LazyFrame(schema=PREDICTION_SCHEMA)
         self._check(list(wanted))
-        # A merged file may hold cells that the plan has dropped.
-        whole = [file for file, names in wanted.items() if self._holds_only(file, names)]
+        # One scan of many files is far cheaper than many scans of one; only a merged file
+        # that holds cells which the plan has dropped needs a filter of its own.
+        pure = [file for file in wanted if file in self._pure]
+        whole = [file for file in pure if wanted[file] == self._targets[file]]
+        partly = [file for file in pure if wanted[file] != self._targets[file]]
         parts = [pl.scan_parquet(whole, glob=False)] if whole else []
+        if partly:
+            names = sorted(set().union(*(wanted[file] for file in partly)))
+            parts.append(_of_targets(pl.scan_parquet(partly, glob=False), names))
         parts += [
-            pl.scan_parquet(file, glob=False).filter(pl.col("target").is_in(list(names)))
+            _of_targets(pl.scan_parquet(file, glob=False), sorted(names))
             for file, names in wanted.items()
-            if file not in set(whole)
+            if file not in self._pure
         ]
         return pl.concat(parts)
 
-    def _holds_only(self, file: Path, targets: set[str]) -> bool:
-        # A file that is named after its only cell needs no look inside.
-        if file.stem in {cell.id for cell in self._by_file[file]}:
-            return True
-        return set(self._store.cells_in(file).values()) <= targets
+    @cached_property
+    def _targets(self) -> dict[Path, set[str]]:
+        """Targets of each file's planned cells."""
+        return {file: {cell.target for cell in cells} for file, cells in self._by_file.items()}
+
+    @cached_property
+    def _pure(self) -> set[Path]:
+        """Files that hold planned cells only."""
+        return {
+            file
+            for file, cells in self._by_file.items()
+            # A file that is named after its only cell needs no look inside.
+            if file.stem in {cell.id for cell in cells}
+            or set(self._store.cells_in(file).values()) <= self._targets[file]
+        }
 
     def _check(self, files: list[Path]) -> None:
         fresh = [file for file in files if file not in self._whole]
@@ -107,3 +123,7 @@ class CellFiles:
                     msg = f"{file} {damage}; delete it and run the study again"
                     raise ResultsError(msg)
         self._whole.update(fresh)
+
+
+def _of_targets(rows: pl.LazyFrame, names: Collection[str]) -> pl.LazyFrame:
+    return rows.filter(pl.col("target").is_in(list(names)))

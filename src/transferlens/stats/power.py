@@ -35,8 +35,10 @@ def detectable_difference(
     Returns
     -------
     FloatArray
-        As a fraction; NaN where no difference is large enough (it would exceed
-        the discordance), where no example is scored or an input is NaN.
+        As a fraction. A difference above the given discordance needs a larger one:
+        then all disagreements are taken to go one way, so that the discordance is the
+        difference. NaN where no difference up to 1 is large enough, where no example
+        is scored, or an input is NaN.
 
     Raises
     ------
@@ -57,7 +59,17 @@ def detectable_difference(
     # The larger root of (d - null)^2 = c (psi - d^2); 4e-17 of rounding must not make it NaN.
     root = np.sqrt(np.maximum(null**2 - (1.0 + c) * (null**2 - c * psi), 0.0))
     difference = (null + root) / (1.0 + c)
-    return np.where(difference <= psi, difference, np.nan)
+    return np.where(difference < psi, difference, _one_way(n, z_alpha, z_power) + 0.0 * psi)
+
+
+def _one_way(n: FloatArray, z_alpha: float, z_power: float) -> FloatArray:
+    """Smallest difference that is found when every disagreement speaks for the same model."""
+    # The root of sqrt(n d) = z_a + z_b sqrt(1 - d), a quadratic in sqrt(d).
+    square = np.maximum(z_alpha**2 * n - (n + z_power**2) * (z_alpha**2 - z_power**2), 0.0)
+    difference = ((z_alpha * np.sqrt(n) + np.sqrt(square)) / (n + z_power**2)) ** 2
+    # Of too few examples only the other branch of the square root is left.
+    real = (difference <= 1.0) & (n * difference >= z_alpha**2)
+    return np.where(real, difference, np.nan)
 
 
 def mcnemar_power(

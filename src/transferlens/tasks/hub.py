@@ -58,7 +58,7 @@ def read_dataset(
     local = folder.is_dir()
     offline = not local and not hub_answers()
     if offline and not _is_cached(dataset):
-        raise DataError(_unreachable(dataset))
+        raise DataError(_unreachable(dataset, revision, root))
     with _quiet(offline=offline):
         try:
             if local and _was_saved(folder):
@@ -67,7 +67,7 @@ def read_dataset(
                 found = _load(str(folder) if local else dataset, split, subset, revision)
         except Exception as error:  # noqa: BLE001 - every library below this raises its own kinds
             if offline and isinstance(error, ConnectionError):
-                raise DataError(_unreachable(dataset)) from None
+                raise DataError(_unreachable(dataset, revision, root)) from None
             msg = f"{origin} cannot be read: {' '.join(str(error).split())}"
             raise DataError(msg) from None
     return Rows(origin=origin, records=found, places=range(len(found)), complete=False)
@@ -165,10 +165,12 @@ def _is_cached(dataset: str) -> bool:
     ).is_dir()
 
 
-def _unreachable(dataset: str) -> str:
+def _unreachable(dataset: str, revision: str | None, root: Path) -> str:
     host = urllib.parse.urlsplit(_endpoint()).netloc or _endpoint()
+    branch = f" --revision {revision}" if revision else ""
+    # A folder of the dataset's own name is found before the hub, for a task card too.
     return (
         f"the dataset {dataset!r} is not on this machine and {host} cannot be reached: connect, "
-        f"or fetch it elsewhere with `hf download --repo-type dataset {dataset} --local-dir DIR` "
-        "and give that folder as data.dataset"
+        f"or fetch it elsewhere with `hf download --repo-type dataset {dataset}{branch} "
+        f"--local-dir {dataset}` and copy that folder to {root.absolute() / dataset}"
     )

@@ -104,9 +104,12 @@ def _read_jsonl(path: Path) -> Rows:
 
 def _parse_line(line: str, place: str) -> Row:
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip())
     except json.JSONDecodeError as error:
         msg = f"{place}: not valid JSON: {error.msg} at column {error.colno}"
+        raise DataError(msg) from None
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond all measure
+        msg = f"{place}: not valid JSON: {error}"
         raise DataError(msg) from None
     if not isinstance(row, dict):
         msg = f"{place}: a row is a JSON object such as {{'prompt': …}}, not {type(row).__name__}"
@@ -122,6 +125,7 @@ def _read_csv(path: Path) -> Rows:
         except csv.Error as error:
             msg = f"{path}:{reader.line_num}: not valid CSV: {error}"
             raise DataError(msg) from None
+    _refuse_repeated(reader.fieldnames or (), f"{path}:1")
     for line, row in found:
         if None in row or None in row.values():
             width = len(reader.fieldnames or ())
@@ -135,6 +139,13 @@ def _read_csv(path: Path) -> Rows:
         places=[line for line, _ in found],
         unit="line",
     )
+
+
+def _refuse_repeated(names: Sequence[str], where: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"{where}: the column {name!r} stands twice; rename one"
+            raise DataError(msg)
 
 
 @contextmanager
@@ -152,12 +163,14 @@ def _read_parquet(path: Path) -> Rows:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        file = pq.ParquetFile(path)
+        _refuse_repeated(file.schema_arrow.names, str(path))
+        records = file.read().to_pylist()
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         msg = f"{path}: not a readable Parquet file: {reason}"
         raise DataError(msg) from None
-    return Rows(origin=str(path), records=table.to_pylist())
+    return Rows(origin=str(path), records=records)
 
 
 FORMATS: dict[str, Callable[[Path], Rows]] = {

@@ -106,12 +106,15 @@ class Renderer:
         label = self._raw_label(row)
         if label is None:
             msg = "there is no label; name its column or expression in the field label"
+            if self._label is not None or "label" in row:
+                msg = "the label is missing (null); remove the row"
             raise DataError(msg)
         mapped = self.spec.labels.get(str(label))
-        if mapped is not None:
-            label = mapped
         if isinstance(label, float) and label.is_integer():
             label = int(label)  # a column of numbers with a gap arrives as floating point
+            mapped = mapped or self.spec.labels.get(str(label))
+        if mapped is not None:
+            label = mapped
         if isinstance(label, int):
             return self._choice_at(int(label), choices)
         text = self._trimmed(str(label))

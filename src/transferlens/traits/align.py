@@ -14,9 +14,9 @@ __all__ = ["Match", "Procrustes", "congruence", "match", "procrustes"]
 
 
 def congruence(first: Array, second: Array) -> Array:
-    """Tucker's φ between the columns of two loading matrices.
+    r"""Compute Tucker's φ between the columns of two loading matrices.
 
-    .. math:: \\phi_{jl} = \\sum_i a_{ij} b_{il} / \\sqrt{\\sum_i a_{ij}^2 \\sum_i b_{il}^2}
+    .. math:: \phi_{jl} = \sum_i a_{ij} b_{il} / \sqrt{\sum_i a_{ij}^2 \sum_i b_{il}^2}
 
     Parameters
     ----------

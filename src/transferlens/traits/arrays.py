@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from transferlens.errors import AnalysisError
 
-__all__ = ["Array", "BoolArray", "IntArray", "correlation", "require_matrix"]
+__all__ = ["Array", "BoolArray", "IntArray", "correlation", "require_matrix", "spread"]
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -55,6 +55,30 @@ def require_matrix(
     return values
 
 
+def spread(matrix: Array) -> Array:
+    """Return the standard deviation (n - 1) of each column; 0 where it never varies.
+
+    Parameters
+    ----------
+    matrix
+        Shape (..., row, column). NaN is left out.
+
+    Returns
+    -------
+    Array
+        Shape (..., 1, column). Fewer than two scored cells give 0.
+    """
+    seen = ~np.isnan(matrix)
+    count = seen.sum(axis=-2, keepdims=True)
+    known = np.where(seen, matrix, 0.0)
+    mean = known.sum(axis=-2, keepdims=True) / np.maximum(count, 1)
+    squares = (np.where(seen, known - mean, 0.0) ** 2).sum(axis=-2, keepdims=True)
+    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
+    # Rounding leaves a constant column with a spread of some ulps of its level.
+    level = np.abs(known).max(axis=-2, keepdims=True, initial=1e-300)
+    return np.asarray(np.where(deviation > 1e-12 * level, deviation, 0.0))
+
+
 def correlation(matrix: Array) -> Array:
     """Pearson correlations between the columns of a complete matrix, shape (column, column).
 
@@ -64,9 +88,7 @@ def correlation(matrix: Array) -> Array:
         A column never varies, so that it has no correlation with anything.
     """
     values = require_matrix(matrix, min_rows=3, min_columns=2)
-    spread = values.std(axis=0)
-    # Rounding leaves a constant column with a spread of some ulps of its level.
-    flat = np.flatnonzero(spread <= 1e-12 * np.maximum(np.abs(values).max(axis=0), 1e-300))
+    flat = np.flatnonzero(spread(values)[0] == 0)
     if flat.size:
         msg = f"columns {flat.tolist()} never vary and have no correlation; drop them"
         raise AnalysisError(msg)

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from transferlens.errors import AnalysisError
-from transferlens.traits.arrays import Array, require_matrix
-from transferlens.traits.prepare import prepare, zscores
+from transferlens.traits.arrays import Array, require_matrix, spread
+from transferlens.traits.prepare import prepare
 
 __all__ = ["PCA", "PaperPCA", "paper_pca", "pca"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PCA:
-    """``matrix = centre + left · diag(singular) · rightᵀ`` (+ what was cut off)."""
+    """``matrix = centre + scale · (left · diag(singular) · rightᵀ)`` (+ what was cut off)."""
 
     left: Array
     """U, orthonormal columns, shape (row, k). The paper prints these as "weights"."""
@@ -27,6 +27,8 @@ class PCA:
     """V, orthonormal columns, shape (column, k): unit directions in score space."""
     centre: Array
     """What was subtracted from each column, shape (column,)."""
+    scale: Array
+    """What each column was then divided by, shape (column,); 1 unless standardised."""
     column_variance: Array
     """Variance of each column as decomposed (n - 1), shape (column,)."""
     total: float
@@ -57,7 +59,8 @@ class PCA:
         """Share of each column's variance that all components explain; NaN where it has none."""
         share = np.full_like(self.column_variance, np.nan)
         explained = (self.loadings**2).sum(axis=1)
-        np.divide(explained, self.column_variance, out=share, where=self.column_variance > 0)
+        varies = self.column_variance > 1e-24 * np.maximum(self.centre**2, 1e-276)
+        np.divide(explained, self.column_variance, out=share, where=varies)
         return share
 
 
@@ -95,10 +98,15 @@ def pca(
     limit = min(values.shape)
     keep = limit if n_components is None else n_components
     if not 1 <= keep <= limit:
-        msg = f"{keep} components asked of a {values.shape[0]} × {values.shape[1]} matrix; 1 to {limit} exist"
+        msg = (
+            f"{keep} components asked of a {values.shape[0]} × {values.shape[1]} matrix;"
+            f" 1 to {limit} exist"
+        )
         raise AnalysisError(msg)
     middle = values.mean(axis=0) if centre else np.zeros(values.shape[1])
-    centred = zscores(values) if standardise else values - middle
+    deviation = spread(values)[0] if standardise else np.ones(values.shape[1])
+    scale = np.where(deviation > 0, deviation, 1.0)
+    centred = (values - middle) / scale
     left, singular, right = np.linalg.svd(centred, full_matrices=False)
     largest = np.abs(right).argmax(axis=1)
     signs = np.where(right[np.arange(limit), largest] < 0, -1.0, 1.0)
@@ -107,6 +115,7 @@ def pca(
         singular=singular[:keep],
         right=(right.T * signs)[:, :keep],
         centre=middle,
+        scale=scale,
         column_variance=(centred**2).sum(axis=0) / (values.shape[0] - 1),
         total=float((singular**2).sum()),
     )

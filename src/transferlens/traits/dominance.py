@@ -37,7 +37,7 @@ class Dominance:
     """Tucker's φ between the component and the most similar one without it."""
 
     def sentence(self, rows: list[str] | None = None, columns: list[str] | None = None) -> str:
-        """The warning in words, with the names of rows and columns where they are given."""
+        """Say the warning in words, with the names of rows and columns where they are given."""
         row = rows[self.row] if rows else f"row {self.row}"
         where = f"row {row}" if rows else row
         if self.column is not None:

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from transferlens.errors import AnalysisError
-from transferlens.traits.arrays import Array, BoolArray, require_matrix
+from transferlens.traits.arrays import Array, BoolArray, IntArray, require_matrix, spread
 from transferlens.traits.prepare import zscores
-from transferlens.traits.spectra import leading_triplets
+from transferlens.traits.spectra import Triplets, block_width, leading_triplets, sweep
 
 __all__ = [
     "Completion",
@@ -75,22 +75,32 @@ def fill_by_components(
         start = np.where(missing, mean if centre else 0.0, stack)
     if n_components == 0:
         return start
+    n, p = stack.shape[-2:]
+    keep = min(n_components + 1, n, p)
+    width = block_width(stack.shape, keep)
+    mean = start.mean(axis=1, keepdims=True) if centre else 0.0
+    # Rounds change a matrix little, so that one sweep from the last directions follows it.
+    basis = None if width is None else leading_triplets(start - mean, width).right
 
-    def step(filled: Array) -> Array:
+    def step(filled: Array, which: IntArray) -> Array:
         mean = filled.mean(axis=1, keepdims=True) if centre else 0.0
+        if basis is None:
+            parts = leading_triplets(filled - mean, keep)
+        else:
+            parts = sweep(filled - mean, basis[which])
+            basis[which] = parts.right
         return (
-            _low_rank(filled - mean, n_components, regularised=regularised, centred=centre) + mean
+            _low_rank(parts, n_components, regularised=regularised, rows=n - 1 if centre else n)
+            + mean
         )
 
     return _iterate(step, start, missing, tolerance)
 
 
-def _low_rank(filled: Array, k: int, *, regularised: bool, centred: bool) -> Array:
-    n, p = filled.shape[-2:]
-    parts = leading_triplets(filled, min(k + 1, n, p))
+def _low_rank(parts: Triplets, k: int, *, regularised: bool, rows: int) -> Array:
+    n, p = parts.left.shape[1], parts.right.shape[1]
     squared = parts.squared[:, :k]
     weight = np.sqrt(squared)
-    rows = n - 1 if centred else n
     freedom = rows * p - rows * k - p * k + k**2
     if regularised and freedom > 0:
         rest = np.maximum(parts.total - squared.sum(axis=1), 0.0)
@@ -128,7 +138,7 @@ def fill_by_shrinkage(
     """
     side = min(stack.shape[-2:])
 
-    def step(filled: Array) -> Array:
+    def step(filled: Array, _which: IntArray) -> Array:
         parts = leading_triplets(filled, side)
         weight = np.maximum(np.sqrt(parts.squared) - penalty, 0.0)
         return np.asarray((parts.left * weight[:, None, :]) @ parts.right.swapaxes(-1, -2))
@@ -138,14 +148,14 @@ def fill_by_shrinkage(
 
 
 def _iterate(
-    step: Callable[[Array], Array], start: Array, missing: BoolArray, tolerance: float
+    step: Callable[[Array, IntArray], Array], start: Array, missing: BoolArray, tolerance: float
 ) -> Array:
     filled = start.copy()
     unit = filled.std(axis=(1, 2)) + 1e-300
     active = np.arange(len(filled))
     for _ in range(MAX_ITER):
         before = filled[active]
-        new = np.where(missing[active], step(before), before)
+        new = np.where(missing[active], step(before, active), before)
         moved = np.abs(new - before).max(axis=(1, 2), initial=0.0) / unit[active]
         filled[active] = new
         active = active[moved > tolerance]
@@ -245,7 +255,7 @@ class Completion:
         return int(self.missing.sum())
 
     def sentence(self) -> str:
-        """What was done, in words."""
+        """Say what was done, in words."""
         if not self.n_missing:
             return "no cell is missing"
         how = {
@@ -256,7 +266,8 @@ class Completion:
         }[self.method]
         return (
             f"{self.n_missing} of {self.missing.size} cells are missing and were filled by {how};"
-            f" hidden cells are guessed with an error of {self.rmse:.3g}"
+            f" hidden cells are guessed with an error of {self.rmse:.3g}, and all intervals take"
+            " the guesses as known"
         )
 
 
@@ -291,12 +302,7 @@ def complete(
         A row or column without any observed cell.
     """
     values = require_matrix(matrix, min_columns=2, allow_missing=True)
-    missing = np.isnan(values)
-    for axis, name in ((1, "row"), (0, "column")):
-        empty = np.flatnonzero(missing.all(axis=axis))
-        if empty.size:
-            msg = f"{name} {empty[0]} has no scored cell at all; drop it"
-            raise AnalysisError(msg)
+    missing = _missing(values)
     if not missing.any():
         return Completion(
             values=values,
@@ -320,9 +326,22 @@ def complete(
     )
 
 
+def _missing(values: Array) -> BoolArray:
+    missing = np.isnan(values)
+    for axis, name in ((1, "row"), (0, "column")):
+        empty = np.flatnonzero(missing.all(axis=axis))
+        if empty.size:
+            msg = f"{name} {empty[0]} has no scored cell at all; drop it"
+            raise AnalysisError(msg)
+    return missing
+
+
 def _search(
     values: Array, missing: BoolArray, hidden: BoolArray, method: str, max_rank: int
 ) -> list[Candidate]:
+    if not hidden.size:
+        # Every cell is the only one of its row or column: nothing can be hidden, nothing chosen.
+        return [Candidate("additive", 0.0, np.nan)]
     stack = np.broadcast_to(np.where(missing, 0.0, values), hidden.shape)
     masked = hidden | missing
     base = additive_fit(stack, masked)
@@ -384,10 +403,10 @@ def complete_by_one_component(matrix: Array) -> Array:
     .. [1] Ruan, Maddison, Hashimoto. *Observational scaling laws*. 2024. arXiv:2405.10938
     """
     values = require_matrix(matrix, min_columns=2, allow_missing=True)
-    missing = np.isnan(values)
+    missing = _missing(values)
     standard = zscores(values)
     filled = fill_by_components(
         np.where(missing, 0.0, standard)[None], missing[None], 1, regularised=False
     )[0]
-    guess = filled * np.nanstd(values, axis=0) + np.nanmean(values, axis=0)
+    guess = filled * spread(values)[0] + np.nanmean(values, axis=0)
     return np.where(missing, guess, values)

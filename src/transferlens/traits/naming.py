@@ -32,7 +32,7 @@ class TraitName:
     """Whether sources with high or with low scores have the named trait."""
 
     def sentence(self) -> str:
-        """The name with its evidence."""
+        """Give the name with its evidence."""
         if self.strength == "given":
             return f"{self.name} (named by the user)"
         against = f"; against: {', '.join(self.against)}" if self.against else ""

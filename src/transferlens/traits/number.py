@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferlens.traits.arrays import Array, correlation, require_matrix
+from transferlens.errors import AnalysisError
+from transferlens.traits.arrays import Array, BoolArray, correlation, require_matrix, spread
 from transferlens.traits.impute import SEARCH_TOLERANCE, fill_by_components, held_out_folds
 from transferlens.traits.prepare import zscores
 
@@ -216,7 +217,7 @@ def velicer_map(correlations: Array) -> Array:
 
 
 def kaiser_rule(correlations: Array) -> int:
-    """Number of eigenvalues above 1. Reported because readers ask for it; it over-extracts."""
+    """Count the eigenvalues above 1; reported because readers ask for it, it over-extracts."""
     return int((np.linalg.eigvalsh(require_matrix(correlations)) > 1).sum())
 
 
@@ -225,6 +226,7 @@ def choose_number(
     *,
     rng: np.random.Generator,
     standardise: bool = False,
+    guessed: BoolArray | None = None,
     max_components: int = 8,
     n_permutations: int = 500,
 ) -> NumberOfTraits:
@@ -238,6 +240,8 @@ def choose_number(
         Draws permutations and folds.
     standardise
         Give each column the same variance first.
+    guessed
+        True where a cell was completed; cross-validation neither hides nor uses it.
     max_components, n_permutations
         Size of the searches.
 
@@ -245,15 +249,27 @@ def choose_number(
     -------
     NumberOfTraits
         ``n_components`` may be 0: no trait is better supported than column means.
+
+    Raises
+    ------
+    AnalysisError
+        Fewer than two columns vary, so that there is nothing to decompose.
     """
     values = require_matrix(matrix, min_rows=4, min_columns=2)
+    varying = values[:, spread(values)[0] > 0]
+    if varying.shape[1] < 2:
+        msg = f"{varying.shape[1]} of {values.shape[1]} columns vary; traits need at least 2"
+        raise AnalysisError(msg)
     used = zscores(values) if standardise else values
     parallel = parallel_analysis(used, rng=rng, n_permutations=n_permutations)
-    validated = em_cross_validation(used, rng=rng, max_components=max_components)
-    varying = used[:, used.std(axis=0) > 1e-12 * np.maximum(np.abs(used).max(axis=0), 1e-300)]
-    related = correlation(varying) if varying.shape[1] > 1 else np.eye(2)
+    validated = em_cross_validation(
+        used if guessed is None else np.where(guessed, np.nan, used),
+        rng=rng,
+        max_components=max_components,
+    )
+    related = correlation(varying)
     partial = velicer_map(related)
-    answer = NumberOfTraits(
+    return NumberOfTraits(
         n_components=validated.n_components,
         parallel=parallel,
         cross_validation=validated,
@@ -263,7 +279,6 @@ def choose_number(
         explained=parallel.eigenvalues / max(float(parallel.eigenvalues.sum()), 1e-300),
         words=_words(values.shape[0], parallel, validated),
     )
-    return answer
 
 
 def _words(n: int, parallel: ParallelAnalysis, validated: CrossValidation) -> tuple[str, ...]:
@@ -276,8 +291,9 @@ def _words(n: int, parallel: ParallelAnalysis, validated: CrossValidation) -> tu
         )
     if n < FEW_ROWS:
         words.append(
-            f"{n} rows are too few to tell how many traits there are: parallel analysis misses"
-            f" traits below {FEW_ROWS} rows, so that {max(first, second)} is a lower bound"
+            f"{n} rows are too few to tell how many traits there are: below {FEW_ROWS} rows the"
+            f" rules, parallel analysis above all, miss traits; there may be more than"
+            f" {max(first, second)}"
         )
     if second == 0:
         words.append("cross-validation supports no trait: means predict hidden cells best")

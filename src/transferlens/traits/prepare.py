@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from transferlens.errors import AnalysisError, did_you_mean
-from transferlens.traits.arrays import Array, require_matrix
+from transferlens.metrics import gain, normalized_gain
+from transferlens.traits.arrays import Array, require_matrix, spread
 
-__all__ = ["Transform", "logit_scores", "prepare", "zscores"]
+__all__ = ["NEEDS_BASE", "Transform", "logit_scores", "prepare", "zscores"]
 
 Transform = Literal["raw", "gain", "normalized_gain", "z", "logit"]
+
+NEEDS_BASE = ("gain", "normalized_gain")
+"""Transforms that compare with the untuned model."""
 
 
 def prepare(
@@ -62,16 +66,13 @@ def prepare(
     if transform not in get_args(Transform):
         msg = f"unknown transform {transform!r}.{did_you_mean(transform, get_args(Transform))}"
         raise AnalysisError(msg)
-    needs_base = include_base or transform in {"gain", "normalized_gain"}
+    needs_base = include_base or transform in NEEDS_BASE
     reference = _base_row(base, values.shape[1]) if needs_base else np.zeros(values.shape[1])
     table = np.vstack([reference, values]) if include_base else values
     if transform == "gain":
-        return np.asarray(table - reference)
+        return gain(table, reference)
     if transform == "normalized_gain":
-        headroom = np.broadcast_to(np.asarray(ceiling, dtype=np.float64) - reference, table.shape)
-        share = np.full_like(table, np.nan)
-        np.divide(table - reference, headroom, out=share, where=headroom > 0)
-        return share
+        return normalized_gain(table, reference, ceiling=ceiling)
     if transform == "z":
         return zscores(table)
     return logit_scores(table, n_scored=n_scored) if transform == "logit" else table
@@ -89,15 +90,17 @@ def _base_row(base: ArrayLike | None, n_targets: int) -> Array:
 
 
 def zscores(matrix: Array) -> Array:
-    """Standardise each column over its scored cells (population SD); NaN stays NaN.
+    """Standardise each column over its scored cells (SD with n - 1); NaN stays NaN.
 
     A column that never varies carries no contrast between rows and becomes 0.
     """
     values = require_matrix(matrix, allow_missing=True)
-    centred = values - np.nanmean(values, axis=0)
-    spread = np.nanstd(values, axis=0)
-    varies = spread > 1e-12 * np.maximum(np.nanmax(np.abs(values), axis=0), 1e-300)
-    return np.asarray(np.where(varies, centred / np.where(varies, spread, 1.0), centred * 0.0))
+    seen = ~np.isnan(values)
+    mean = np.where(seen, values, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    deviation = spread(values)
+    varies = deviation > 0
+    scaled = (values - mean) / np.where(varies, deviation, 1.0)
+    return np.asarray(np.where(varies | ~seen, scaled, 0.0))
 
 
 def logit_scores(scores: Array, *, n_scored: ArrayLike | None = None) -> Array:
@@ -108,7 +111,7 @@ def logit_scores(scores: Array, *, n_scored: ArrayLike | None = None) -> Array:
     scores
         Fractions, NaN where unscored.
     n_scored
-        Examples behind each score; 1,000 when not given.
+        Examples behind each score; 1,000 when not given, or where NaN (not known).
 
     References
     ----------
@@ -116,11 +119,14 @@ def logit_scores(scores: Array, *, n_scored: ArrayLike | None = None) -> Array:
        1956. doi:10.1111/j.1469-1809.1955.tb01285.x
     """
     values = np.asarray(scores, dtype=np.float64)
-    if np.nanmin(values) < 0 or np.nanmax(values) > 1:
+    known = values[~np.isnan(values)]
+    low, high = known.min(initial=0.0), known.max(initial=1.0)
+    if low < 0 or high > 1:
         msg = (
-            f"scores run from {np.nanmin(values):.4g} to {np.nanmax(values):.4g}; log-odds need"
-            " fractions from 0 to 1 (divide percentages by 100)"
+            f"scores run from {low:.4g} to {high:.4g}; log-odds need fractions from 0 to 1"
+            " (divide percentages by 100)"
         )
         raise AnalysisError(msg)
     n = np.asarray(1_000 if n_scored is None else n_scored, dtype=np.float64)
+    n = np.where(n > 0, n, 1_000)
     return np.asarray(np.log((values * n + 0.5) / ((1 - values) * n + 0.5)))

@@ -158,7 +158,7 @@ def oblimin(
         msg = f"n_starts={n_starts}: at least one start is needed"
         raise AnalysisError(msg)
     A = unrotated / _normaliser(unrotated, kaiser=kaiser)
-    p, k = A.shape
+    k = A.shape[1]
     if k == 1:
         return Rotation(
             loadings=unrotated, transform=np.eye(1), phi=np.eye(1), criterion=0.0, converged=True
@@ -170,10 +170,12 @@ def oblimin(
         cross = cross - gamma * cross.mean(axis=0)
         return float((L**2 * cross).sum()) / 4, L * cross
 
-    starts = [np.eye(k)] + [np.linalg.qr(rng.normal(size=(k, k)))[0] for _ in range(n_starts - 1)]
+    starts: list[Array] = [np.eye(k)] + [
+        np.linalg.qr(rng.normal(size=(k, k)))[0] for _ in range(n_starts - 1)
+    ]
     runs = [_project(A, start, quartimin, max_iter, tolerance) for start in starts]
     best, value, converged = min(runs, key=lambda run: run[1])
-    transform = np.linalg.inv(best).T
+    transform = np.asarray(np.linalg.inv(best).T, dtype=np.float64)
     return Rotation(
         loadings=unrotated @ transform,
         transform=transform,

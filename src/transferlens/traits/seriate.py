@@ -17,6 +17,9 @@ __all__ = ["Clusters", "Linkage", "Seriation", "cluster", "path_length", "seriat
 Linkage = Literal["average", "complete", "single", "ward"]
 Metric = Literal["euclidean", "correlation"]
 
+# More groups than this are no summary.
+MOST_CLUSTERS = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seriation:
@@ -122,7 +125,7 @@ def cluster(
     rng
         Draws columns with replacement.
     n_clusters
-        Where to cut the tree; the cut with the best silhouette by default.
+        Where to cut the tree; the cut with the best silhouette by default, of up to 20 clusters.
     n_resamples
         How often.
     method, metric
@@ -140,7 +143,7 @@ def cluster(
         msg = f"n_clusters={n_clusters} with {n} rows; 1 to {n} are possible"
         raise AnalysisError(msg)
     square = squareform(seriation.distances)
-    cuts = [n_clusters] if n_clusters else range(2, n)
+    cuts = [n_clusters] if n_clusters else range(2, min(n - 1, MOST_CLUSTERS) + 1)
     widths = {cut: _silhouette(square, _cut(seriation, cut)) for cut in cuts}
     best = max(widths, key=lambda cut: (widths[cut], -cut))
     members = _members(seriation.tree)

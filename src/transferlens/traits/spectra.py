@@ -8,10 +8,10 @@ import numpy as np
 
 from transferlens.traits.arrays import Array
 
-__all__ = ["Triplets", "leading_triplets"]
+__all__ = ["Triplets", "block_width", "leading_triplets", "sweep"]
 
 # Measured: above this side a block iteration beats LAPACK's full decomposition of the Gram matrix.
-DENSE_SIDE = 192
+DENSE_SIDE = 64
 OVERSAMPLING = 8
 MAX_SWEEPS = 60
 TOLERANCE = 1e-9
@@ -30,6 +30,13 @@ class Triplets(NamedTuple):
     """Sum of all squared singular values, shape (b,)."""
 
 
+def block_width(shape: tuple[int, ...], n_components: int) -> int | None:
+    """Return how many directions an iteration should follow; None where it does not pay."""
+    side = min(shape[-2:])
+    width = n_components + OVERSAMPLING
+    return None if side <= DENSE_SIDE or width >= side // 4 else width
+
+
 def leading_triplets(stack: Array, n_components: int) -> Triplets:
     """Singular triplets of each matrix of a stack.
 
@@ -45,15 +52,62 @@ def leading_triplets(stack: Array, n_components: int) -> Triplets:
     Triplets
         A direction without variance has ``squared`` 0 and a zero vector on the longer side.
     """
+    width = block_width(stack.shape, n_components)
+    if width is None:
+        return _dense(stack, n_components)
+    # The longest rows of one matrix span most of its leading space, and its directions are near
+    # those of the others, which are resamples or folds: a start that needs no random numbers.
+    longest = np.argsort(-(stack[0] ** 2).sum(axis=1), kind="stable")[:width]
+    first = _settled(stack[:1], stack[:1, longest].swapaxes(-1, -2), n_components)
+    if len(stack) == 1:
+        return _leading(first, n_components)
+    basis = np.broadcast_to(first.right, (len(stack), *first.right.shape[1:]))
+    return _leading(_settled(stack, basis, n_components), n_components)
+
+
+def _settled(stack: Array, basis: Array, k: int) -> Triplets:
+    parts = sweep(stack, basis)
+    for _ in range(MAX_SWEEPS):
+        before = parts.squared[:, :k]
+        parts = sweep(stack, parts.right)
+        moved = np.abs(parts.squared[:, :k] - before)
+        if np.all(moved <= TOLERANCE * parts.total[:, None]):
+            break
+    return parts
+
+
+def sweep(stack: Array, basis: Array) -> Triplets:
+    """Bring approximate right vectors one step nearer to the leading ones.
+
+    Parameters
+    ----------
+    stack
+        Shape (b, n, p).
+    basis
+        Shape (b, p, m); ``right`` of the sweep before, or of a similar matrix.
+
+    Returns
+    -------
+    Triplets
+        m approximate triplets; the leading ones settle first.
+    """
+    rows = np.linalg.qr(stack @ basis)[0]
+    image = rows.swapaxes(-1, -2) @ stack
+    values, turn = np.linalg.eigh(image @ image.swapaxes(-1, -2))
+    turn = turn[:, :, ::-1]
+    squared = np.maximum(values[:, ::-1], 0.0)
     total = np.einsum("bij,bij->b", stack, stack)
-    n, p = stack.shape[-2:]
-    block = n_components + OVERSAMPLING
-    if min(n, p) <= DENSE_SIDE or block >= min(n, p) // 4:
-        return _dense(stack, n_components, total)
-    return _iterated(stack, n_components, total)
+    return Triplets(
+        rows @ turn, squared, _unit(image.swapaxes(-1, -2) @ turn, squared, total), total
+    )
 
 
-def _dense(stack: Array, k: int, total: Array) -> Triplets:
+def _leading(parts: Triplets, k: int) -> Triplets:
+    return Triplets(parts.left[:, :, :k], parts.squared[:, :k], parts.right[:, :, :k], parts.total)
+
+
+def _dense(stack: Array, k: int) -> Triplets:
+    total = np.einsum("bij,bij->b", stack, stack)
     wide = stack.shape[-2] <= stack.shape[-1]
     short = stack if wide else stack.swapaxes(-1, -2)
     values, vectors = np.linalg.eigh(short @ short.swapaxes(-1, -2))
@@ -68,24 +122,3 @@ def _unit(vectors: Array, squared: Array, total: Array) -> Array:
     present = squared > 1e-14 * total[:, None]
     root = np.sqrt(np.where(present, squared, 1.0))
     return np.asarray(np.where(present[:, None, :], vectors / root[:, None, :], 0.0))
-
-
-def _iterated(stack: Array, k: int, total: Array) -> Triplets:
-    # The longest rows span most of the leading space: a start that needs no random numbers.
-    norms = np.einsum("bij,bij->bi", stack, stack)
-    longest = np.argsort(-norms, axis=1, kind="stable")[:, : k + OVERSAMPLING]
-    start = np.take_along_axis(stack, longest[:, :, None], axis=1).swapaxes(-1, -2)
-    basis = np.linalg.qr(start)[0]
-    before = np.zeros((stack.shape[0], k))
-    for _ in range(MAX_SWEEPS):
-        basis = np.linalg.qr(stack.swapaxes(-1, -2) @ (stack @ basis))[0]
-        image = stack @ basis
-        now = np.linalg.eigvalsh(image.swapaxes(-1, -2) @ image)[:, ::-1][:, :k]
-        if np.all(np.abs(now - before) <= TOLERANCE * total[:, None]):
-            break
-        before = now
-    image = stack @ basis
-    values, turn = np.linalg.eigh(image.swapaxes(-1, -2) @ image)
-    turn = turn[:, :, ::-1][:, :, :k]
-    squared = np.maximum(values[:, ::-1][:, :k], 0.0)
-    return Triplets(_unit(image @ turn, squared, total), squared, basis @ turn, total)

@@ -1,4 +1,4 @@
-"""Would other sources, or other examples and seeds, have shown the same traits?"""
+"""Whether other sources, or other examples and seeds, would have shown the same traits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from transferlens.errors import AnalysisError
 from transferlens.traits.align import match, procrustes
-from transferlens.traits.arrays import Array, require_matrix
+from transferlens.traits.arrays import Array, BoolArray, require_matrix, spread
 from transferlens.traits.spectra import leading_triplets
 
 __all__ = [
@@ -66,7 +66,7 @@ class Stability:
         return np.asarray((self.congruence >= FAIR).mean(axis=0))
 
     @property
-    def significant(self) -> Array:
+    def significant(self) -> BoolArray:
         """Loadings whose interval does not hold 0, shape (column, k)."""
         return np.asarray((self.low > 0) | (self.high < 0))
 
@@ -90,9 +90,10 @@ def pca_fit(n_components: int, *, standardise: bool = False) -> Fit:
     def fit(stack: Array) -> Array:
         centred = stack - stack.mean(axis=1, keepdims=True)
         if standardise:
-            spread = stack.std(axis=1, keepdims=True)
-            varies = spread > 1e-12 * np.abs(stack).max(initial=1e-300)
-            centred = np.where(varies, centred / np.where(varies, spread, 1.0), 0.0)
+            deviation = spread(stack)
+            centred = np.where(
+                deviation > 0, centred / np.where(deviation > 0, deviation, 1.0), 0.0
+            )
         parts = leading_triplets(centred, n_components)
         scale = np.sqrt(parts.squared / (stack.shape[1] - 1))
         return np.asarray(parts.right * scale[:, None, :])
@@ -129,7 +130,7 @@ def bootstrap_rows(
     align: Alignment = "match",
     level: float = 0.95,
 ) -> Stability:
-    """Draw sources with replacement: would other sources have shown the same traits?
+    """Draw sources with replacement, to see whether others would have shown the same traits.
 
     Parameters
     ----------

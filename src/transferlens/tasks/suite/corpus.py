@@ -17,13 +17,16 @@ from transferlens.tasks.suite.language import capital, number_word, sentence
 from transferlens.tasks.suite.lexicon.opinions import FILMS, PRODUCTS
 from transferlens.tasks.suite.lexicon.topics import TOPICS
 from transferlens.tasks.suite.maths import Fact, draw_fact, draw_problem
-from transferlens.tasks.suite.opinion import POLARITIES, draw_review
+from transferlens.tasks.suite.opinion import POLARITIES, draw_review, draw_sentence
 from transferlens.tasks.suite.pairs import RELATIONS, draw_claim, draw_pair
 from transferlens.tasks.suite.reading import ask, draw_passage
 from transferlens.tasks.suite.rewriting import draw_rewrite
 from transferlens.tasks.suite.topic import draw_news
 
-__all__ = ["MIXTURE", "documents", "plain", "spans"]
+__all__ = ["FIRST", "SECOND", "Mixture", "documents", "plain", "spans"]
+
+Mixture = tuple[tuple[float, Callable[[Draw], str]], ...]
+"""Makers of documents with their shares, in whole hundredths."""
 
 _OPEN, _CLOSE = "\x02", "\x03"
 
@@ -165,7 +168,35 @@ def _rewrite(draw: Draw) -> str:
     )
 
 
-MIXTURE: tuple[tuple[float, Callable[[Draw], str]], ...] = (
+def _short_review(draw: Draw) -> str:
+    """Judge single sentences, three to six, so that every few words have a label."""
+    yes, no = draw.pick((("positive", "negative"), ("good", "bad"), ("yes", "no")))
+    lines = []
+    for _ in range(draw.number(3, 6)):
+        polarity = draw.pick(POLARITIES)
+        text = draw_sentence(draw, draw.pick((FILMS, PRODUCTS)), polarity)
+        lines.append(f"{text}{_answer(yes if polarity == 'positive' else no)}")
+    return "\n".join(lines)
+
+
+def _words(draw: Draw) -> str:
+    """Say which adjectives praise and which blame."""
+    lines = []
+    for _ in range(draw.number(4, 10)):
+        polarity = draw.pick(POLARITIES)
+        word = draw.pick(draw.pick((FILMS, PRODUCTS)).adjectives[polarity])
+        lines.append(f"{word}:{_answer(polarity)}")
+    return "\n".join(lines)
+
+
+def _echo(draw: Draw) -> str:
+    """Say a few sentences twice: copying is what reading and rewriting are made of."""
+    events = draw_events(draw, draw.number(2, 4))
+    told = " ".join(sentence(event.past()) for event in events)
+    return f"{told}\n{draw.pick(('Again:', 'Once more:', 'Repeat:'))}{_answer(told)}"
+
+
+FIRST: Mixture = (
     (0.04, _narrative),
     (0.16, _sums),
     (0.11, _working),
@@ -177,7 +208,23 @@ MIXTURE: tuple[tuple[float, Callable[[Draw], str]], ...] = (
     (0.06, _questions),
     (0.04, _rewrite),
 )
-"""The share of documents of each sort."""
+"""What the first stage of pre-training reads: the world and its language."""
+
+SECOND: Mixture = (
+    (0.06, _words),
+    (0.14, _short_review),
+    (0.08, _echo),
+    (0.03, _sums),
+    (0.08, _working),
+    (0.16, _review),
+    (0.02, _news),
+    (0.11, _claim),
+    (0.13, _pair),
+    (0.11, _correction),
+    (0.06, _questions),
+    (0.02, _rewrite),
+)
+"""What the second stage reads: more of what is hard to learn, in smaller pieces."""
 
 
 def spans(document: str) -> list[tuple[str, bool]]:
@@ -191,7 +238,7 @@ def plain(document: str) -> str:
     return "".join(text for text, _ in spans(document))
 
 
-def documents(seed: int) -> Iterator[str]:
+def documents(seed: int, mixture: Mixture = FIRST) -> Iterator[str]:
     """Yield pre-training documents without end; the same seed yields the same documents.
 
     What follows from the text before it (answers, labels, corrections) is marked, so that training
@@ -201,8 +248,10 @@ def documents(seed: int) -> Iterator[str]:
     ----------
     seed
         Seed of the stream; two seeds give two independent streams.
+    mixture
+        Which documents, in which shares.
     """
     draw = Draw(np.random.default_rng(seed), "prose")
-    makers = [maker for share, maker in MIXTURE for _ in range(round(share * 100))]
+    makers = [maker for share, maker in mixture for _ in range(round(share * 100))]
     while True:
         yield draw.pick(makers)(draw)

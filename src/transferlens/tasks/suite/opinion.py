@@ -9,7 +9,14 @@ from transferlens.tasks.suite.draw import Draw
 from transferlens.tasks.suite.language import article, sentence
 from transferlens.tasks.suite.lexicon.opinions import FILMS, FOR_WHOM, PRODUCTS, Domain
 
-__all__ = ["POLARITIES", "draw_review", "film_sentiment", "opposite", "product_sentiment"]
+__all__ = [
+    "POLARITIES",
+    "draw_review",
+    "draw_sentence",
+    "film_sentiment",
+    "opposite",
+    "product_sentiment",
+]
 
 POLARITIES = ("negative", "positive")
 _Clause = Callable[[Draw, Domain, str], str]
@@ -106,6 +113,11 @@ def draw_review(draw: Draw, domain: Domain, polarity: str) -> str:
         fact = sentence(draw.pick(domain.facts))
         sentences.insert(draw.number(0, len(sentences)), fact)
     return " ".join(sentences)
+
+
+def draw_sentence(draw: Draw, domain: Domain, polarity: str) -> str:
+    """Draw a sentence of praise or blame that this partition owns."""
+    return _owned(draw, draw.pick((_judgement, _overall)), domain, polarity)
 
 
 def film_sentiment(draw: Draw, order: Order) -> Draft:

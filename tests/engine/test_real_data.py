@@ -1,0 +1,122 @@
+"""A study on a real pretrained model and real public datasets, killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+import transferlens as tl
+from transferlens.stats import mcnemar_test
+
+SOURCES = ("trec", "sms_spam", "clinc_domain", "sst2", "cola", "breaking_nli")
+CHOICES = (*SOURCES, "customer_reviews", "openbookqa")
+N_TRAIN, N_TEST = 500, 200
+
+pytestmark = pytest.mark.slow
+
+
+def study_of(shared):
+    """Six sources and nine targets, cut to size; one target is written, the others chosen."""
+    tasks = {name: {"data": str(shared / "data" / name)} for name in CHOICES}
+    tasks["svamp"] = {
+        "data": str(shared / "data" / "svamp"),
+        "metric": "numeric_match",
+        "max_new_tokens": 4,
+        "stop": ["\n"],
+    }
+    return {
+        "name": "real",
+        "base": str(shared / "models" / "stories260K"),
+        "tasks": tasks,
+        "sources": list(SOURCES),
+        "targets": list(tasks),
+        "limits": {"train": N_TRAIN, "test": N_TEST},
+        "method": {"rank": 16, "learning_rate": 1e-2, "batch_tokens": 1024, "epochs": 3},
+        "compute": {"device": "cpu"},
+    }
+
+
+def run_command(file, folder):
+    command = [sys.executable, "-m", "transferlens", "run", str(file), "-o", str(folder)]
+    return subprocess.Popen(
+        [*command, "--log", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(shared, tmp_path_factory):
+    """The folder of a study that was killed once in the middle of its cells, and went on."""
+    place = tmp_path_factory.mktemp("real")
+    file, folder = place / "study.yaml", place / "killed"
+    file.write_text(yaml.safe_dump(study_of(shared)), encoding="utf-8")
+    process = run_command(file, folder)
+    while process.poll() is None and len(list(folder.glob("cells/[!.]*"))) < 22:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    process = run_command(file, folder)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return file, folder
+
+
+def test_every_cell_has_all_its_predictions(finished):
+    _, folder = finished
+    counts = tl.open_study(folder).predictions.group_by("source", "target").len().collect()
+    assert counts.height == (1 + len(SOURCES)) * (len(CHOICES) + 1)
+    assert counts["len"].unique().to_list() == [N_TEST]
+
+
+@pytest.mark.parametrize("task", ["trec", "sms_spam"])
+def test_an_adapter_gains_on_its_own_task(finished, task):
+    examples = tl.open_study(finished[1]).examples(task)
+    own = examples["score"].sel(source=task, seed=0).to_numpy()
+    base = examples["base_score"].sel(seed=0).to_numpy()
+    result = mcnemar_test(own, base)
+    assert result.estimate > 0
+    assert result.p_value < 0.01
+
+
+def test_the_killed_study_equals_an_undisturbed_one(finished, tmp_path):
+    file, folder = finished
+    process = run_command(file, tmp_path / "undisturbed")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    key = ("source", "target", "seed", "example")
+    first, second = (
+        tl.open_study(path).predictions.sort(key).collect()
+        for path in (folder, tmp_path / "undisturbed")
+    )
+    assert first.equals(second, null_equal=True)
+    weights = "adapters/*/adapter_model.safetensors"
+    pairs = zip(
+        sorted(folder.glob(weights)),
+        sorted((tmp_path / "undisturbed").glob(weights)),
+        strict=True,
+    )
+    assert [a.read_bytes() == b.read_bytes() for a, b in pairs] == [True] * len(SOURCES)
+
+
+def test_running_it_again_does_nothing(finished):
+    file, folder = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    process = run_command(file, folder)
+    _, errors = process.communicate()
+    assert process.returncode == 0
+    assert [json.loads(line)["event"] for line in errors.splitlines()] == []
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_scores_are_where_the_answers_put_them(finished):
+    study = tl.open_study(finished[1])
+    rows = study.predictions.filter(target="sms_spam").collect()
+    right = (rows["prediction"] == rows["gold"]).cast(float)
+    assert np.array_equal(right.to_numpy(), rows["score"].to_numpy())

@@ -1,0 +1,295 @@
+"""A run leaves the same folder however often it is stopped, shared, repeated or changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+import transferlens as tl
+from engine.tiny_models import save_model
+from transferlens.errors import ResultsError
+from transferlens.results import StudyStore, study_status
+
+N_TRAIN, N_TEST = 24, 12
+TASKS = {
+    "colours": {
+        "prompt": "{{ text }} is the colour",
+        "choices": ["red", "green", "dark blue"],
+        "label": "colour",
+    },
+    "numbers": {
+        "prompt": "Q: {{ a }} + {{ b }}? A:",
+        "completion": "{{ a + b }}",
+        "label": "a + b",
+        "metric": "numeric_match",
+        "max_new_tokens": 4,
+        "stop": ["\n"],
+    },
+}
+
+
+def write_rows(folder):
+    rng = np.random.default_rng(5)
+    for split, count in (("train", N_TRAIN), ("test", N_TEST)):
+        colours = rng.integers(0, 3, count)
+        rows = [
+            {"text": f"Thing {split} {i}", "colour": TASKS["colours"]["choices"][c]}
+            for i, c in enumerate(colours)
+        ]
+        pl.DataFrame(rows).write_ndjson(folder / f"colours-{split}.jsonl")
+        start = 0 if split == "train" else 50
+        sums = [{"a": start + i, "b": int(rng.integers(1, 9))} for i in range(count)]
+        pl.DataFrame(sums).write_ndjson(folder / f"numbers-{split}.jsonl")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a tiny random base, data and a study file of two tasks and two seeds."""
+    folder = tmp_path_factory.mktemp("place")
+    save_model(folder / "model", "llama")
+    write_rows(folder)
+    tasks = {
+        name: {**task, "data": {s: f"{name}-{s}.jsonl" for s in ("train", "test")}}
+        for name, task in TASKS.items()
+    }
+    study = {
+        "name": "small",
+        "base": "model",
+        "tasks": tasks,
+        "sources": ["colours", "numbers"],
+        "targets": ["colours", "numbers"],
+        "method": {"rank": 4, "learning_rate": 5e-3, "batch_tokens": 128, "epochs": 2},
+        "seeds": [0, 1],
+        "compute": {"device": "cpu", "threads": 1},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    return folder
+
+
+def spec_of(place, *overrides):
+    return tl.StudySpec.from_yaml(place / "study.yaml", overrides)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place):
+    tl.run(spec_of(place), place / "undisturbed", log="quiet")
+    return place / "undisturbed"
+
+
+def start(place, out, *overrides):
+    """Run the study in a process of its own."""
+    program = (
+        "import sys, transferlens as tl\n"
+        "spec = tl.StudySpec.from_yaml(sys.argv[1], sys.argv[3:])\n"
+        "tl.run(spec, sys.argv[2], log='json')\n"
+        "print('torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, str(place / "study.yaml"), str(out), *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def content(folder):
+    """Everything that a study's folder says: predictions, and the bytes of the adapters."""
+    study = tl.open_study(folder)
+    rows = study.predictions.sort("source", "target", "seed", "example").collect()
+    weights = {
+        file.parent.name: file.read_bytes()
+        for file in sorted((Path(folder) / "adapters").glob("[!.]*/adapter_model.safetensors"))
+    }
+    return rows, weights
+
+
+def assert_same(first, second):
+    rows, weights = content(first)
+    other_rows, other_weights = content(second)
+    assert rows.equals(other_rows, null_equal=True)
+    assert weights == other_weights
+
+
+def written(folder):
+    return {
+        path: path.stat().st_mtime_ns
+        for part in ("cells", "adapters")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    }
+
+
+def test_every_adapter_and_the_base_answer_every_example(undisturbed):
+    counts = (
+        tl.open_study(undisturbed).predictions.group_by("source", "seed", "target").len().collect()
+    )
+    assert counts.height == (1 + 2 * 2) * 2
+    assert counts["len"].unique().to_list() == [N_TEST]
+    status = study_status(undisturbed)
+    assert status.cells == {"done": 10}
+    assert status.adapters == {"done": 4}
+    assert status.failures == ()
+
+
+def test_an_adapter_records_what_it_was_trained_on_and_how(place, undisturbed):
+    store = StudyStore.open(undisturbed)
+    spec = spec_of(place)
+    for adapter in store.plan.adapters:
+        manifest = store.read_adapter_manifest(adapter)
+        training = manifest["training"]
+        assert manifest["source"] == adapter.source
+        assert training["seed"] == adapter.seed
+        assert training["n_rows"] == N_TRAIN
+        assert training["n_steps"] == len(training["losses"]) > 1
+        assert training["losses"][-1] < training["losses"][0]
+        assert manifest["method"]["rank"] == spec.method.rank
+        assert manifest["base"]["fingerprint"] == store.plan.base["fingerprint"]
+        assert manifest["environment"]["versions"]["torch"]
+        assert store.adapters.damage(adapter) is None
+        config = json.loads((store.adapter_dir(adapter) / "adapter_config.json").read_bytes())
+        assert config["base_model_name_or_path"] == str(place / "model")
+    assert not list((undisturbed / "adapters").rglob("*.bin"))
+
+
+def test_the_same_study_gives_the_same_bytes(place, undisturbed, tmp_path):
+    tl.run(spec_of(place), tmp_path / "again", log="quiet")
+    assert_same(undisturbed, tmp_path / "again")
+
+
+def test_another_seed_gives_another_adapter(undisturbed):
+    _, weights = content(undisturbed)
+    assert len(set(weights.values())) == 4
+
+
+def test_a_finished_study_is_recognised_without_torch_and_left_alone(place, undisturbed):
+    before = written(undisturbed)
+    process = start(place, undisturbed)
+    output, errors = process.communicate()
+    assert (process.returncode, output, errors) == (0, "False\n", "")
+    assert written(undisturbed) == before
+
+
+def test_a_changed_study_runs_only_what_is_new(place, undisturbed, tmp_path):
+    folder = tmp_path / "changing"
+    tl.run(spec_of(place, "targets=[colours]", "seeds=[0]"), folder, log="quiet")
+    before = written(folder)
+    tl.run(spec_of(place), folder, log="quiet")
+    after = written(folder)
+    assert before.items() <= after.items()
+    assert_same(undisturbed, folder)
+
+
+def test_a_smaller_study_in_the_same_folder_shows_only_its_own_part(place, undisturbed, tmp_path):
+    folder = tmp_path / "smaller"
+    shutil.copytree(undisturbed, folder)
+    study = tl.run(spec_of(place, "sources=[numbers]", "seeds=[1]"), folder, log="quiet")
+    assert study.scores["score"].shape == (1, 2, 1)
+    assert {path.name for path in written(folder)} == {path.name for path in written(undisturbed)}
+
+
+def test_a_kill_at_any_moment_loses_only_what_was_in_work(place, undisturbed, tmp_path):
+    folder = tmp_path / "killed"
+    moments = [
+        lambda: any((folder / "adapters").glob(".tmp-*")),
+        lambda: any((folder / "adapters").glob("[!.]*/checksums.json")),
+        lambda: len(list((folder / "cells").glob("[!.]*"))) >= 6,
+    ]
+    for is_due in moments:
+        process = start(place, folder)
+        while process.poll() is None and not is_due():
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (folder / "plan.json").exists():
+            assert StudyStore.open(folder).verify() == []
+    kept = written(folder)
+    finished = {path for path in kept if not any(p.startswith(".tmp-") for p in path.parts)}
+    tl.run(spec_of(place), folder, log="quiet")
+    assert {path: kept[path] for path in finished}.items() <= written(folder).items()
+    assert not list(folder.rglob(".tmp-*"))
+    assert_same(undisturbed, folder)
+
+
+def test_two_processes_share_one_folder_and_its_work(place, undisturbed, tmp_path):
+    folder = tmp_path / "shared"
+    processes = [start(place, folder) for _ in range(2)]
+    events = []
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        events.append([json.loads(line) for line in errors.splitlines()])
+    trained = [(e["source"], e["seed"]) for log in events for e in log if e["event"] == "trained"]
+    assert sorted(trained) == [(s, i) for s in ("colours", "numbers") for i in (0, 1)]
+    evaluated = [e for log in events for e in log if e["event"] == "evaluated"]
+    assert len(evaluated) == 10
+    assert_same(undisturbed, folder)
+
+
+def test_a_damaged_adapter_is_named_and_the_others_go_on(place, undisturbed, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(undisturbed, folder)
+    store = StudyStore.open(folder)
+    adapter = next(a for a in store.plan.adapters if (a.source, a.seed) == ("colours", 1))
+    weights = store.adapter_dir(adapter) / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    for cell in store.plan.cells:
+        if cell.seed == 1:
+            store.discard_cell(cell.id)
+    with pytest.warns(UserWarning, match="2 of 10 cells are missing"):
+        tl.run(spec_of(place), folder, log="quiet")
+    (failure,) = study_status(folder).failures
+    assert failure.what == "adapter colours, seed 1"
+    assert "adapter_model.safetensors; delete that folder and run" in failure.message
+    assert "EngineError" in failure.log.read_text(encoding="utf-8")
+    shutil.rmtree(store.adapter_dir(adapter))
+    tl.run(spec_of(place), folder, log="quiet")
+    assert study_status(folder).failures == ()
+    assert_same(undisturbed, folder)
+
+
+def test_training_that_diverges_is_recorded_with_its_step_and_tried_again(place, tmp_path):
+    folder = tmp_path / "diverged"
+    wild = spec_of(place, "method.learning_rate=1e30", "method.max_grad_norm=1e30", "seeds=[0]")
+    with pytest.warns(UserWarning, match="4 of 6 cells are missing"):
+        study = tl.run(wild, folder, log="quiet")
+    assert np.isnan(study.scores["score"].values).all()
+    assert not np.isnan(study.scores["base_score"].values).any()
+    failures = study_status(folder).failures
+    assert [failure.what for failure in failures] == [
+        f"adapter {source}, seed 0"
+        for source in sorted(
+            ["colours", "numbers"],
+            key=lambda s: next(a.id for a in study.plan.adapters if a.source == s),
+        )
+    ]
+    assert all("diverged at step" in failure.message for failure in failures)
+    calm = tl.run(spec_of(place, "seeds=[0]"), folder, log="quiet")
+    assert not np.isnan(calm.scores["score"].values).any()
+    assert study_status(folder).failures == ()
+
+
+def test_json_lines_tell_of_every_part(place, tmp_path):
+    process = start(place, tmp_path / "told", "seeds=[0]")
+    _, errors = process.communicate()
+    events = [json.loads(line) for line in errors.splitlines()]
+    told = Counter(event["event"] for event in events)
+    assert told["begin"] == 1
+    assert told["train"] == told["trained"] == 2
+    assert told["evaluated"] == 6
+    assert events[0]["adapters"] == 2
+    assert events[0]["cells"] == 6
+
+
+def test_a_folder_of_other_things_is_refused_and_left_as_it_was(place, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
+    with pytest.raises(ResultsError, match=r"thesis\.txt"):
+        tl.run(spec_of(place), tmp_path, log="quiet")
+    assert os.listdir(tmp_path) == ["thesis.txt"]  # noqa: PTH208 - names are all we want
