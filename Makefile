@@ -23,8 +23,9 @@ demo: demo-env
 	@echo "Picture:"
 	@$(DEMO_VENV)/bin/transferlens plot $(DEMO)
 
+# One worker per core, one thread per worker.
 test: test-env
-	$(OFFLINE) $(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(OFFLINE) OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 demo-env: $(DEMO_VENV)/.installed
 test-env: $(TEST_VENV)/.installed

@@ -3,7 +3,8 @@
 ``python benchmarks/analysis.py`` makes a study of 100 adapters × 100 tasks × 1,000 examples
 (10.1 million predictions, the base's among them) with `transferlens.testing`, measures each
 step in a process of its own, and writes ``benchmarks/results/analysis.json`` and
-``analysis.md``. Set OMP_NUM_THREADS to say how many threads NumPy may use.
+``analysis.md``. Set OMP_NUM_THREADS to say how many threads NumPy may use. What does not
+fit into ``--budget`` seconds is left out, and the tables say so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -26,7 +28,8 @@ from calibration import RESULTS, hardware
 GOALS = {"matrix": (10.0, 2048.0), "traits": (20.0, float("inf"))}
 STEP = ("seconds", "CPU seconds", "peak MiB")
 GROWTH = (10, 30, 100, 300, 1000)
-LONGEST = 900.0
+LONGEST = 150.0
+"""Seconds after which one measurement is stopped."""
 
 
 def simulate(folder: Path, n: int, n_examples: int) -> dict[str, float]:
@@ -157,7 +160,8 @@ def _matched(loadings: np.ndarray, reference: np.ndarray) -> np.ndarray:
     from scipy.optimize import linear_sum_assignment
 
     norms = np.linalg.norm(reference, axis=0)[:, None] * np.linalg.norm(loadings, axis=0)
-    phi = reference.T @ loadings / norms
+    # A resample of few sources can have fewer components than are compared.
+    phi = np.divide(reference.T @ loadings, norms, out=np.zeros_like(norms), where=norms > 0)
     rows, columns = linear_sum_assignment(-np.abs(phi))
     return loadings[:, columns] * np.sign(phi[rows, columns])
 
@@ -198,13 +202,33 @@ CHILDREN: dict[str, Callable[..., dict[str, float]]] = {
 }
 
 
-def measured(name: str, *arguments: object) -> dict[str, float] | None:
-    """Run one measurement in a process of its own; None if it takes too long."""
+Figures = dict[str, float] | None
+"""What one measurement found; None if it took too long."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time that all measurements have together."""
+
+    end: float
+    """When it is over, as `time.perf_counter` counts."""
+
+    def left(self) -> float:
+        """Seconds that one more measurement may take."""
+        return min(LONGEST, self.end - time.perf_counter())
+
+
+def measured(clock: Clock, name: str, *arguments: object) -> Figures:
+    """Run one measurement in a process of its own."""
     call = [sys.executable, __file__, "--child", name, *map(str, arguments)]
+    limit = clock.left()
+    if limit <= 0:
+        print(f"{name} {arguments[-1]}: no time left", flush=True)
+        return None
     try:
-        done = subprocess.run(call, check=True, capture_output=True, text=True, timeout=LONGEST)
+        done = subprocess.run(call, check=True, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
-        print(f"{name} {arguments[-1]}: stopped after {LONGEST:.0f} s", flush=True)
+        print(f"{name} {arguments[-1]}: stopped after {limit:.0f} s", flush=True)
         return None
     except subprocess.CalledProcessError as error:
         raise SystemExit(error.stderr) from error
@@ -217,24 +241,26 @@ def measured(name: str, *arguments: object) -> dict[str, float] | None:
 def child(name: str, arguments: list[str]) -> None:
     """Measure one thing here and print it as JSON."""
     found = CHILDREN[name](*arguments)
-    # Linux counts in kibibytes; what the imports take is part of it.
+    # What the imports take is part of it. The system's own count of the largest memory
+    # (ru_maxrss) would begin with that of the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    found["peak MiB"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
     used = resource.getrusage(resource.RUSAGE_SELF)
-    found["peak MiB"] = used.ru_maxrss / 1024
     # Of all threads, imports included: what the work costs, whoever else uses the machine.
     found["CPU seconds"] = used.ru_utime + used.ru_stime
     print(json.dumps(found))
 
 
-def middle(runs: list[dict[str, float] | None]) -> dict[str, float] | None:
-    """Median of each number over runs; None if a run took too long."""
+def middle(runs: list[Figures]) -> Figures:
+    """Median of each number over the runs that were finished, and how many those were."""
     whole = [run for run in runs if run is not None]
-    if len(whole) < len(runs):
+    if not whole:
         return None
-    return {key: median(run[key] for run in whole) for key in whole[0]}
+    return {key: median(run[key] for run in whole) for key in whole[0]} | {"runs": len(whole)}
 
 
-def bound(folder: Path, n: int, n_examples: int, seconds: dict[str, float]) -> dict[str, float]:
-    """Compare with the time that the bytes alone would take.
+def bound(folder: Path, n: int, n_examples: int) -> dict[str, float]:
+    """Return the time that the bytes alone would take.
 
     The stored files must be read once (their checksums cover every byte), and
     each score, 8 bytes, must be written to memory and read again once.
@@ -243,53 +269,59 @@ def bound(folder: Path, n: int, n_examples: int, seconds: dict[str, float]) -> d
     scores = 2 * 8 * n * (n + 1) * n_examples / found["memory"]
     cold = found["bytes"] / found["disk"] + scores
     warm = found["bytes"] / found["memory"] + scores
-    return {
-        **found,
-        "cold bound": cold,
-        "warm bound": warm,
-        "cold share": cold / seconds["cold"],
-        "warm share": warm / seconds["warm"],
-    }
+    return {**found, "cold bound": cold, "warm bound": warm}
 
 
-def beside(folder: Path, repeats: int) -> dict[str, dict[str, float] | None]:
-    """Run ours and the plain loop alternately on the same study."""
+def large_study(report: dict, clock: Clock, folder: Path) -> None:
+    """Measure the large study: the matrix with its files on the disk, and then in memory."""
+    n, examples = report["n"], report["n_examples"]
+    report["simulate"] = measured(clock, "simulate", folder, n, examples)
+    if report["simulate"] is None:
+        message = "the study could not be made in time; give fewer adapters or a larger budget"
+        raise SystemExit(message)
+    report["bound"] = bound(folder, n, examples)
+    forget(folder)
+    report["matrix, files not in memory"] = measured(clock, "matrix", folder)
+    for name in ("matrix", "traits"):
+        runs = [measured(clock, name, folder) for _ in range(report["repeats"])]
+        report[name] = middle(runs)
+
+
+def beside(report: dict, clock: Clock, folder: Path) -> None:
+    """Run ours and the plain loop on the same smaller study."""
+    measured(clock, "simulate", folder, report["subset"], report["n_examples"])
     names = ("matrix", "plain_matrix", "traits", "plain_traits")
-    runs: dict[str, list[dict[str, float] | None]] = {name: [] for name in names}
-    for _ in range(repeats):
-        for name in names:
-            runs[name].append(measured(name, folder))
-    return {name: middle(found) for name, found in runs.items()}
+    report["beside"] = {name: measured(clock, name, folder) for name in names}
 
 
 def run(arguments: argparse.Namespace) -> dict:
     """Measure everything."""
-    n, examples = arguments.adapters, arguments.examples
-    small = min(n, arguments.subset)
-    report: dict = {"n": n, "n_examples": examples, "subset": small, "repeats": arguments.repeats}
+    n = arguments.adapters
+    clock = Clock(time.perf_counter() + arguments.budget)
+    report: dict = {
+        "n": n,
+        "n_examples": arguments.examples,
+        "subset": min(n, arguments.subset),
+        "repeats": arguments.repeats,
+    }
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     report["hardware"] = {**hardware(), "memory GiB": round(memory, 1)}
     report["load at the start"] = round(os.getloadavg()[0], 2)
     with tempfile.TemporaryDirectory(prefix="analysis-") as place:
-        large, subset = Path(place) / "large", Path(place) / "subset"
-        report["simulate"] = measured("simulate", large, n, examples)
-        forget(large)
-        cold = measured("matrix", large)
-        report["matrix"] = middle([measured("matrix", large) for _ in range(arguments.repeats)])
-        report["traits"] = middle([measured("traits", large) for _ in range(arguments.repeats)])
-        report["matrix, files not in memory"] = cold
-        seconds = {"cold": _seconds(cold), "warm": _seconds(report["matrix"])}
-        report["bound"] = bound(large, n, examples, seconds)
-        measured("simulate", subset, small, examples)
-        report["beside"] = beside(subset, arguments.repeats)
+        large_study(report, clock, Path(place) / "large")
+        beside(report, clock, Path(place) / "subset")
     sizes = [size for size in GROWTH if size <= arguments.largest]
-    report["growth"] = {str(size): measured("growth", size) for size in sizes}
+    report["growth"] = {str(size): measured(clock, "growth", size) for size in sizes}
     report["load at the end"] = round(os.getloadavg()[0], 2)
     return report
 
 
-def _seconds(found: dict[str, float] | None) -> float:
+def _seconds(found: Figures) -> float:
     return float("nan") if found is None else found["seconds"]
+
+
+def _shown(value: float, form: str) -> str:
+    return "–" if np.isnan(value) else format(value, form)
 
 
 def markdown(report: dict) -> str:
@@ -303,7 +335,8 @@ def markdown(report: dict) -> str:
         f" {machine['threads used']} thread(s) for NumPy. Load of the machine"
         f" {report['load at the start']} at the start, {report['load at the end']} at the end;"
         f" above {machine['cores']}, other work ran beside it and seconds are too long. Medians of"
-        f" {report['repeats']}, each in a process of its own; imports count for CPU seconds and"
+        f" {report['repeats']}, each in a process of its own; –: it did not fit into"
+        f" {LONGEST:.0f} s or into the time for all. Imports count for CPU seconds and"
         " memory, not for seconds."
     )
     lines = ["# Speed of the analysis", "", about, ""]
@@ -317,9 +350,9 @@ def markdown(report: dict) -> str:
     )
 
 
-def _cells(found: dict[str, float] | None, keys: tuple[str, ...]) -> str:
+def _cells(found: Figures, keys: tuple[str, ...]) -> str:
     if found is None:
-        return " | ".join([f"over {LONGEST:.0f} s", *["–"] * (len(keys) - 1)])
+        return " | ".join("–" for _ in keys)
     return " | ".join(
         f"{found[key]:.3g}" if found[key] < 100 else f"{found[key]:.0f}" for key in keys
     )
@@ -332,17 +365,16 @@ def _bound_lines(report: dict) -> list[str]:
         " and every score (8 bytes) written and read once. In the same run the disk gave"
         f" {found['disk'] / 1e9:.2f} GB/s and a copy in memory {found['memory'] / 1e9:.2f} GB/s."
     )
-    return [
-        "## Share of the bound",
-        "",
-        about,
-        "",
-        "| | bound, s | share |",
-        "|---|---|---|",
-        f"| files on disk | {found['cold bound']:.3g} | {found['cold share']:.1%} |",
-        f"| files in memory | {found['warm bound']:.3g} | {found['warm share']:.1%} |",
-        "",
-    ]
+    lines = ["## Share of the bound", "", about, ""]
+    lines += ["| files | bound, s | matrix, s | share |", "|---|---|---|---|"]
+    for place, key, name in (
+        ("on the disk", "cold bound", "matrix, files not in memory"),
+        ("in memory", "warm bound", "matrix"),
+    ):
+        seconds, least = _seconds(report[name]), found[key]
+        share = _shown(least / seconds, ".1%")
+        lines.append(f"| {place} | {least:.3g} | {_shown(seconds, '.3g')} | {share} |")
+    return [*lines, ""]
 
 
 def _beside_lines(report: dict) -> list[str]:
@@ -357,7 +389,8 @@ def _beside_lines(report: dict) -> list[str]:
     lines += ["| work | ours, s | plain, s | ratio |", "|---|---|---|---|"]
     for name in ("matrix", "traits"):
         ours, plain = _seconds(found[name]), _seconds(found[f"plain_{name}"])
-        lines.append(f"| {name} | {ours:.3g} | {plain:.3g} | {plain / ours:.1f} |")
+        shown = (_shown(ours, ".3g"), _shown(plain, ".3g"), _shown(plain / ours, ".1f"))
+        lines.append(f"| {name} | {' | '.join(shown)} |")
     return [*lines, ""]
 
 
@@ -376,6 +409,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--subset", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--budget", type=float, default=450.0, help="Seconds for everything.")
     parser.add_argument("--largest", type=int, default=max(GROWTH), help="Largest growth size.")
     parser.add_argument("--output", type=Path, default=RESULTS, help="Folder of the results.")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from plots.planted import FAMILIES, planted_study
 from transferlens.cli import app
+from transferlens.cli.console import print_table
 from transferlens.results import TransferStudy, open_study, write_study
 from transferlens.traits import decompose_traits
 
@@ -253,3 +255,20 @@ def test_a_study_too_small_for_traits_says_so(cli, tmp_path):
 def test_a_folder_that_is_no_study_is_one_line(cli, tmp_path):
     error = cli("traits", tmp_path, code=2)
     assert error == f"Error: {tmp_path} is not a study folder: it has no manifest.json\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_numbers_end_below_each_other_whatever_mark_follows_them(capsys, monkeypatch, terminal):
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    print_table(
+        ["name", "gain", "n"],
+        [["a", "[-9.6*]", "7"], ["long name", "+21.2*", "1,000"], ["b", "0.3", "-"]],
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "name          gain      n",
+        "a          [-9.6*]      7",
+        "long name  +21.2*   1,000",
+        "b            0.3        -",
+    ]

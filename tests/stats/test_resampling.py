@@ -15,7 +15,7 @@ from scipy import stats as sps
 
 from transferlens import stats
 from transferlens.errors import AnalysisError
-from transferlens.stats import arrays
+from transferlens.stats import arrays, resampling
 
 # Sixteenths are exact in float32, so that ties are ties.
 grades = hnp.arrays(np.float64, 9, elements=st.integers(-16, 16).map(lambda v: v / 16))
@@ -236,6 +236,32 @@ def test_weights_sum_to_the_number_of_examples_and_signs_are_fair():
     signs = stats.random_signs(generator(), 500, 70)
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert abs(signs.mean()) < 4 / np.sqrt(signs.size)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 4 * 300 * 90, 2**20])
+def test_shared_weights_leave_each_cell_what_its_own_generator_gives_it(kept_bytes, monkeypatch):
+    monkeypatch.setattr(resampling, "_KEPT_BYTES", kept_bytes)
+    shared = stats.SharedWeights(5, 300)
+    # Weights of 70 examples are kept, given up for those of 40 if need be, and read again.
+    for target, examples in enumerate((70, 40, 70, 70)):
+        adapted, base = scores(4, examples, seed=target)
+        beside = stats.bootstrap_cells(adapted, base, rng=shared)
+        alone = stats.bootstrap_cells(adapted, base, rng=shared.rng(examples), n_resamples=300)
+        assert same(beside, alone)
+
+
+def test_sums_in_single_precision_move_an_interval_far_less_than_chance_does():
+    adapted, base = scores(20, 1_000)
+    adapted = np.nan_to_num(adapted, nan=0.5)
+    test = stats.bootstrap_cells(adapted, base, rng=generator(), n_resamples=999,
+                                 method="percentile")  # fmt: skip
+    weights = stats.bootstrap_weights(generator().spawn(1)[0], 999, 1_000).astype(np.float64)
+    means = (adapted - base) @ weights.T / 1_000
+    low, high = np.quantile(means, [0.025, 0.975], axis=1)
+    # The Monte-Carlo error of such an end is 0.08 standard errors with 999 resamples.
+    assert np.abs(test.low - low).max() < 1e-4 * test.standard_error.min()
+    assert np.abs(test.high - high).max() < 1e-4 * test.standard_error.min()
+    assert test.standard_error == pytest.approx(means.std(axis=1, ddof=1), rel=1e-5)
 
 
 @pytest.mark.parametrize("draw", [stats.random_signs, stats.bootstrap_weights])

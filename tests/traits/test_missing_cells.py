@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from transferlens.errors import AnalysisError
 from transferlens.traits import complete, complete_by_one_component
-from transferlens.traits.impute import additive_fit, held_out_folds
+from transferlens.traits.fill import additive_fit
+from transferlens.traits.impute import held_out_folds
 
 
 def holes(shape: tuple[int, int], share: float, seed: int = 0) -> np.ndarray:

@@ -75,6 +75,24 @@ def test_the_same_seed_gives_the_same_bytes():
             assert first[name].values.tobytes() == second[name].values.tobytes()
 
 
+@pytest.mark.parametrize("graded", ["bootstrap", "sign-flip"])
+def test_a_targets_evidence_is_the_same_alone_and_beside_others(graded):
+    rng = np.random.default_rng(11)
+    cells = {
+        (source, target, 0): rng.random(n).round(2)
+        for source in (BASE, "x", "y")
+        for target, n in (("p", 60), ("q", 60), ("r", 45), ("s", 60))
+    }
+    how = Evidence(graded=graded, n_resamples=499)
+    together = transfer_matrix(study_of(cells), how).data
+    for target in ("s", "r", "q", "p"):
+        own = {key: scores for key, scores in cells.items() if key[1] == target}
+        alone = transfer_matrix(study_of(own), how).data
+        for name in ("gain_low", "gain_high", "p_value", "standard_error"):
+            beside = together[name].sel(target=[target]).values
+            assert beside.tobytes() == alone[name].values.tobytes(), name
+
+
 def test_unscored_examples_are_counted_and_do_not_become_zero():
     scores = np.ones(20)
     scores[:5] = np.nan

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from transferlens import __version__
 from transferlens.cli import (
     effects,
+    explain,
     import_,
     init,
     matrix,
@@ -112,6 +113,7 @@ app.command("status")(status.status)
 app.command("import")(import_.import_)
 app.command("matrix")(matrix.matrix)
 app.command("effects")(effects.effects)
+app.command("explain")(explain.explain)
 app.command("plot")(plot.plot)
 app.command("traits")(traits.traits)
 app.command("tasks")(tasks.tasks)

@@ -17,6 +17,8 @@ __all__ = ["duration", "output", "plain", "print_table", "size"]
 # Without a terminal nothing may be cut or folded: a program reads it.
 _ENDLESS = 100_000
 _GAP = 2
+_MARKS = "*]"
+"""What may follow a number: significant, an adapter's own task, the end of an interval."""
 
 
 def output() -> Console:
@@ -46,17 +48,43 @@ def print_table(
         The cells.
     left
         So many columns are left-aligned, the first of them repeated in every
-        continuation; the others hold numbers.
+        continuation; the others hold numbers and are right-aligned. Stars and brackets
+        behind a number do not move its digits.
     """
+    from rich.text import Text
+
     console = output()
-    widths = [
-        max(len(str(row[column])) for row in (header, *rows)) + _GAP
-        for column in range(len(header))
+    columns = [
+        _column([row[at] for row in (header, *rows)], right=at >= left) for at in range(len(header))
     ]
+    widths = [column[0].cell_len + _GAP for column in columns]
     for number, block in enumerate(_blocks(widths, console.width)):
         if number:
             console.print()
-        _print_block(console, header, rows, [(column, column < left) for column in block])
+        for at in range(len(rows) + 1):
+            line = Text(" " * _GAP).join(columns[column][at] for column in block)
+            line.rstrip()
+            if not at:
+                line.stylize("bold")
+            # Not the table of rich: it does not align cells that it may not cut.
+            console.print(line, soft_wrap=True)
+
+
+def _column(cells: Sequence[str | Text], *, right: bool) -> list[Text]:
+    """Bring cells, the head first, to one width; marks behind numbers hang, so digits align."""
+    from rich.text import Text
+
+    head, *texts = (Text(cell) if isinstance(cell, str) else cell.copy() for cell in cells)
+    if right:
+        for text in texts:
+            text.rstrip()
+        marks = [len(text.plain) - len(text.plain.rstrip(_MARKS)) for text in texts]
+        for text, width in zip(texts, marks, strict=True):
+            text.pad_right(max(marks) - width)
+    width = max(text.cell_len for text in (head, *texts))
+    for text in (head, *texts):
+        text.align("right" if right else "left", width)
+    return [head, *texts]
 
 
 def _blocks(widths: Sequence[int], available: int) -> list[list[int]]:
@@ -70,24 +98,6 @@ def _blocks(widths: Sequence[int], available: int) -> list[list[int]]:
         blocks[-1].append(column)
         used += width
     return blocks
-
-
-def _print_block(
-    console: Console,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str | Text]],
-    columns: Sequence[tuple[int, bool]],
-) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for column, is_left in columns:
-        table.add_column(
-            header[column], justify="left" if is_left else "right", no_wrap=True, overflow="ignore"
-        )
-    for row in rows:
-        table.add_row(*(row[column] for column, _ in columns))
-    console.print(table, crop=False)
 
 
 def duration(seconds: float) -> str:

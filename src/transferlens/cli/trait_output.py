@@ -93,7 +93,7 @@ def _unit(found: Traits) -> str:
 
 def _interval(stability: Stability, row: int, at: int, digits: int) -> str:
     low, high = float(stability.low[row, at]), float(stability.high[row, at])
-    mark = "*" if stability.significant[row, at] else " "
+    mark = "*" if stability.significant[row, at] else ""
     return f"[{_signed(low, digits)}, {_signed(high, digits)}]{mark}"
 
 

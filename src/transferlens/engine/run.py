@@ -166,7 +166,7 @@ def _finish(store: StudyStore, outline: Outline, log: Log) -> None:
 
 
 def _forget_old_failures(store: StudyStore, plan: Plan) -> None:
-    planned = {part.id for part in (*plan.adapters, *plan.cells)}
+    planned = {adapter.id for adapter in plan.adapters} | {cell.id for cell in plan.cells}
     for failure in store.failures():
         if failure.id not in planned:
             store.clear_failure(failure.id)

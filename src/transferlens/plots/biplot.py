@@ -197,7 +197,7 @@ def _place(axes: Axes, spots: list[Spot], data: xr.Dataset) -> int:
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
             )  # fmt: skip
             # Room for the rounding of coarser files.
-            box = np.array(text.get_window_extent().expanded(1.15, 1.05).extents)
+            box = np.array(text.get_window_extent().expanded(1.15, 1.2).extents)
             if _is_free(box, taken, frame):
                 taken = np.vstack([taken, box])
                 break

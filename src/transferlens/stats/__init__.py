@@ -38,7 +38,7 @@ from transferlens.stats.proportions import (
     mean_interval,
     proportion_interval,
 )
-from transferlens.stats.resampling import bootstrap_weights, random_signs
+from transferlens.stats.resampling import SharedWeights, bootstrap_weights, random_signs
 from transferlens.stats.results import PairedTest, PairedTests
 from transferlens.stats.roles import Hubs, RoleEffects, Roles, hubs, roles
 from transferlens.stats.seeds import TwoWayTests, two_way_test
@@ -60,6 +60,7 @@ __all__ = [
     "ProportionMethod",
     "RoleEffects",
     "Roles",
+    "SharedWeights",
     "TwoWayTests",
     "adjust_p_values",
     "asymmetry_test",

@@ -273,12 +273,9 @@ def pair_directions(
     first, second = np.nonzero(np.triu(known, 1))
     square, back = error[first, second] ** 2, error[second, first] ** 2
     total = np.sqrt(square + back)
-    spread = square**2 / freedom[first, second] + back**2 / freedom[second, first]
-    combined = np.divide(total**4, spread, out=np.full_like(total, np.inf), where=spread > 0)
+    combined = _satterthwaite(square, back, freedom[first, second], freedom[second, first])
     difference = matrix[first, second] - matrix[second, first]
-    infinite = np.where(difference == 0.0, 0.0, np.inf)
-    statistic = np.divide(np.abs(difference), total, out=infinite, where=total > 0)
-    p_value = np.asarray(2.0 * stats.t.sf(statistic, combined), dtype=np.float64)
+    p_value = _two_sided(difference, total, combined)
     half = stats.t.ppf(0.5 + checked_level(confidence, name="confidence") / 2.0, combined) * total
     return PairDirections(
         first=first,
@@ -291,6 +288,23 @@ def pair_directions(
         p_value=p_value,
         p_adjusted=adjust_p_values(p_value, method=adjust),
     )
+
+
+def _two_sided(difference: FloatArray, error: FloatArray, df: FloatArray) -> FloatArray:
+    infinite = np.where(difference == 0.0, 0.0, np.inf)
+    statistic = np.divide(np.abs(difference), error, out=infinite, where=error > 0)
+    return np.asarray(2.0 * stats.t.sf(statistic, df), dtype=np.float64)
+
+
+def _satterthwaite(
+    square: FloatArray, back: FloatArray, df: FloatArray, back_df: FloatArray
+) -> FloatArray:
+    """Degrees of freedom of a sum of two variances."""
+    total, spread = square + back, square**2 / df + back**2 / back_df
+    combined: FloatArray = np.divide(
+        total**2, spread, out=np.full_like(total, np.inf), where=spread > 0
+    )
+    return combined
 
 
 def _square(values: ArrayLike, name: str) -> FloatArray:

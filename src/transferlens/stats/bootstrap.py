@@ -16,7 +16,16 @@ from transferlens.stats.arrays import (
     float_array,
 )
 from transferlens.stats.differences import moments, paired_differences
-from transferlens.stats.resampling import Block, blocks, bootstrap_weights, tie_tolerance
+from transferlens.stats.resampling import (
+    Block,
+    Draws,
+    Float32Array,
+    Replayed,
+    SharedWeights,
+    blocks,
+    bootstrap_weights,
+    tie_tolerance,
+)
 from transferlens.stats.results import PairedTest, PairedTests
 
 __all__ = ["BootstrapMethod", "bootstrap_cells", "paired_bootstrap"]
@@ -35,7 +44,7 @@ def bootstrap_cells(
     adapted: ArrayLike,
     base: ArrayLike,
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | SharedWeights,
     n_resamples: int = 1_000,
     method: BootstrapMethod = "bca",
     confidence: float = 0.95,
@@ -54,9 +63,9 @@ def bootstrap_cells(
     base
         Scores of shape (example,) or (cell, example).
     rng
-        Source of the resamples.
+        Source of the resamples, or weights that many targets share.
     n_resamples
-        Number of bootstrap resamples.
+        Number of bootstrap resamples; shared weights have their own number.
     method
         ``"bca"`` corrects the percentiles for bias and skewness; ``"percentile"`` does not.
     confidence
@@ -83,11 +92,21 @@ def bootstrap_cells(
         msg = f"unknown bootstrap method {method!r}.{did_you_mean(method, known)}"
         raise AnalysisError(msg)
     checked_level(confidence, name="confidence")
-    checked_resamples(n_resamples)
-    differences = paired_differences(adapted, base)
+    draws: Draws = rng if isinstance(rng, SharedWeights) else _own_draws(rng, n_resamples)
+    checked_resamples(draws.n_resamples)
+    return _tests(paired_differences(adapted, base), draws, method, confidence)
+
+
+def _own_draws(rng: np.random.Generator, n_resamples: int) -> Draws:
+    return Replayed(bootstrap_weights, rng, n_resamples)
+
+
+def _tests(
+    differences: FloatArray, draws: Draws, method: BootstrapMethod, confidence: float
+) -> PairedTests:
     n_scored, mean, _ = moments(differences)
     summary = _Summary(*np.empty((4, len(mean))))
-    for block in blocks(differences, bootstrap_weights, rng=rng, n_resamples=n_resamples):
+    for block in blocks(differences, draws):
         part = _summarise(differences[block.cells], block, method, confidence)
         for whole, values in zip(summary, part, strict=True):
             whole[block.cells] = values
@@ -111,10 +130,11 @@ def _summarise(
 ) -> _Summary:
     n = np.maximum(np.count_nonzero(~np.isnan(differences), axis=1), 1)
     estimate = np.nansum(differences, axis=1) / n
-    # A resample without any scored example carries no information; it repeats the estimate.
-    means = np.where(block.counts > 0, block.totals, estimate)
-    means /= np.maximum(block.counts, 1.0)
-    means.sort(axis=0)
+    means: Float32Array = np.divide(block.totals, np.maximum(block.counts, np.float32(1.0)))
+    if not block.counts.all():
+        # A resample without any scored example carries no information; it repeats the estimate.
+        np.copyto(means, estimate[:, None].astype(np.float32), where=block.counts == 0)
+    means.sort(axis=1)
     tolerance = tie_tolerance(differences) / n
     bias, skew = np.zeros_like(estimate), np.zeros_like(estimate)
     if method == "bca":
@@ -125,17 +145,20 @@ def _summarise(
     gap = _normal_score(means, np.zeros_like(estimate), tolerance) - bias
     # The level whose interval ends at 0: the BCa formula solved for its normal quantile.
     w = gap / np.maximum(1.0 + skew * gap, 1e-12) - bias
-    p_value = np.maximum(2.0 * stats.norm.sf(np.abs(w)), 1.0 / (1.0 + len(means)))
-    spread = means.std(axis=0, ddof=1) if len(means) > 1 else np.full_like(estimate, np.nan)
+    n_resamples = means.shape[1]
+    p_value = np.maximum(2.0 * stats.norm.sf(np.abs(w)), 1.0 / (1.0 + n_resamples))
+    spread = np.full_like(estimate, np.nan)
+    if n_resamples > 1:
+        spread = means.std(axis=1, ddof=1, dtype=np.float64)
     return _Summary(spread, low, high, p_value)
 
 
-def _normal_score(means: FloatArray, point: FloatArray, tolerance: FloatArray) -> FloatArray:
+def _normal_score(means: Float32Array, point: FloatArray, tolerance: FloatArray) -> FloatArray:
     """Return the normal quantile of the share of means below ``point``, ties counted half."""
-    below = np.count_nonzero(means < point - tolerance, axis=0)
-    above = np.count_nonzero(means > point + tolerance, axis=0)
+    below = np.count_nonzero(means < (point - tolerance)[:, None], axis=1)
+    above = np.count_nonzero(means > (point + tolerance)[:, None], axis=1)
     # Adding half a resample at each end keeps the quantile finite.
-    share = 0.5 + (below - above) / (2.0 * (len(means) + 1.0))
+    share = 0.5 + (below - above) / (2.0 * (means.shape[1] + 1.0))
     return np.asarray(stats.norm.ppf(share), dtype=np.float64)
 
 
@@ -154,12 +177,13 @@ def _bca_level(bias: FloatArray, skew: FloatArray, end: float) -> FloatArray:
     return np.asarray(level, dtype=np.float64)
 
 
-def _quantile(ordered: FloatArray, level: FloatArray) -> FloatArray:
-    """Linear-interpolation quantile of each sorted column at its own level."""
-    position = level * (len(ordered) - 1)
+def _quantile(ordered: Float32Array, level: FloatArray) -> FloatArray:
+    """Linear-interpolation quantile of each sorted row at its own level."""
+    last = ordered.shape[1] - 1
+    position = level * last
     floor = position.astype(np.int64)
-    ceil = np.minimum(floor + 1, len(ordered) - 1)
-    lower, upper = np.take_along_axis(ordered, np.stack([floor, ceil]), axis=0)
+    ends = np.stack([floor, np.minimum(floor + 1, last)], axis=1)
+    lower, upper = np.take_along_axis(ordered, ends, axis=1).astype(np.float64).T
     quantile: FloatArray = lower + (upper - lower) * (position - floor)
     return quantile
 

@@ -125,8 +125,12 @@ def max_t(
     """
     checked_resamples(n_resamples)
     tables = [float_array(table, name="differences", ndim=2) for table in differences]
-    if not tables:
-        return []
+    return _adjusted_jointly(tables, rng, n_resamples, step_down=step_down) if tables else []
+
+
+def _adjusted_jointly(
+    tables: list[FloatArray], rng: np.random.Generator, n_resamples: int, *, step_down: bool
+) -> list[FloatArray]:
     directions = [_directions(table) for table in tables]
     observed = np.concatenate([np.abs(table.sum(axis=1, dtype=np.float64)) for table in directions])
     tested = np.concatenate([np.count_nonzero(~np.isnan(t), axis=1) >= 2 for t in tables])

@@ -140,6 +140,10 @@ def two_way_test(
     """
     values = float_array(differences, name="differences", ndim=3)
     checked_level(confidence, name="confidence")
+    return _tests(values, confidence, pool=pool)
+
+
+def _tests(values: FloatArray, confidence: float, *, pool: bool) -> TwoWayTests:
     scored = ~np.isnan(values)
     made: BoolArray = np.logical_or.reduce(scored, axis=2)
     complete = np.logical_and.reduce(scored | ~made[:, :, None], axis=1)

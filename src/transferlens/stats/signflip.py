@@ -15,7 +15,14 @@ from transferlens.stats.arrays import (
     float_array,
 )
 from transferlens.stats.differences import moments, paired_differences
-from transferlens.stats.resampling import Block, blocks, random_signs, tie_tolerance
+from transferlens.stats.resampling import (
+    Block,
+    Draws,
+    Replayed,
+    blocks,
+    random_signs,
+    tie_tolerance,
+)
 from transferlens.stats.results import PairedTest, PairedTests
 
 __all__ = ["sign_flip_cells", "sign_flip_test"]
@@ -74,16 +81,20 @@ def sign_flip_cells(
     """
     checked_level(confidence, name="confidence")
     checked_resamples(n_resamples)
-    differences = paired_differences(adapted, base)
+    draws = Replayed(random_signs, rng, n_resamples)
+    return _tests(paired_differences(adapted, base), draws, confidence)
+
+
+def _tests(differences: FloatArray, draws: Draws, confidence: float) -> PairedTests:
     n_scored, mean, standard_error = moments(differences)
     p_value = np.empty(len(mean))
     low, high = np.empty_like(p_value), np.empty_like(p_value)
-    for block in blocks(differences, random_signs, rng=rng, n_resamples=n_resamples):
+    for block in blocks(differences, draws):
         part = differences[block.cells]
         p_value[block.cells] = _monte_carlo_p_value(part, block)
         low[block.cells], high[block.cells] = _typical_values(part, block, confidence)
     # 2 ** count <= n_resamples + 1: enumeration costs no more than the flips did.
-    few = min((n_resamples + 1).bit_length() - 1, _MOST_ENUMERATED)
+    few = min((draws.n_resamples + 1).bit_length() - 1, _MOST_ENUMERATED)
     exact = np.count_nonzero(np.nan_to_num(differences), axis=1) <= few
     for cell in np.flatnonzero(exact):
         p_value[cell] = _exact_p_value(differences[cell])
@@ -104,8 +115,8 @@ def sign_flip_cells(
 
 def _monte_carlo_p_value(differences: FloatArray, block: Block) -> FloatArray:
     observed = np.abs(np.nansum(differences, axis=1)) - tie_tolerance(differences)
-    hits = np.count_nonzero(np.abs(block.totals) >= observed, axis=0)
-    p_value: FloatArray = (1.0 + hits) / (1.0 + len(block.totals))
+    hits = np.count_nonzero(np.abs(block.totals) >= observed[:, None], axis=1)
+    p_value: FloatArray = (1.0 + hits) / (1.0 + block.totals.shape[1])
     return p_value
 
 
@@ -113,14 +124,14 @@ def _typical_values(
     differences: FloatArray, block: Block, confidence: float
 ) -> tuple[FloatArray, FloatArray]:
     """Quantiles of the mean over the examples whose sign was flipped, (cell,) each."""
-    n = np.count_nonzero(~np.isnan(differences), axis=1)
+    n = np.count_nonzero(~np.isnan(differences), axis=1)[:, None]
+    observed = np.nansum(differences, axis=1)[:, None]
     flipped = n - block.counts
-    total = np.nansum(differences, axis=1) - block.totals
     # A flip that turns no sign has no subset; the estimate stands in for its mean.
-    mean = np.where(flipped > 0, total, np.nansum(differences, axis=1))
+    mean = np.where(flipped > 0, observed - block.totals, observed)
     mean /= np.where(flipped > 0, flipped, np.maximum(n, 1))
     tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(mean, [tail, 1.0 - tail], axis=0)
+    low, high = np.quantile(mean, [tail, 1.0 - tail], axis=1)
     return low, high
 
 

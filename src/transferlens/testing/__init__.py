@@ -18,11 +18,18 @@ cause of gains enters as a part of `Truth.gain`; a way of answering enters in
 from __future__ import annotations
 
 from transferlens.testing.answers import Sampling
+from transferlens.testing.mechanisms import (
+    Behaviour,
+    PlantedMechanisms,
+    simulate_mechanisms,
+)
 from transferlens.testing.scores import SimulatedScores, simulate_scores
 from transferlens.testing.structure import Structure, Truth, draw_truth
 from transferlens.testing.study import SimulatedStudy, StudyTruth, simulate_study
 
 __all__ = [
+    "Behaviour",
+    "PlantedMechanisms",
     "Sampling",
     "SimulatedScores",
     "SimulatedStudy",
@@ -30,6 +37,7 @@ __all__ = [
     "StudyTruth",
     "Truth",
     "draw_truth",
+    "simulate_mechanisms",
     "simulate_scores",
     "simulate_study",
 ]

@@ -11,7 +11,7 @@ from scipy.stats import beta
 from transferlens.traits.align import congruence
 from transferlens.traits.arrays import Array, require_matrix
 from transferlens.traits.decompose import PCA, pca
-from transferlens.traits.impute import additive_fit
+from transferlens.traits.fill import additive_fit
 
 __all__ = ["Dominance", "find_dominance"]
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from transferlens.errors import AnalysisError
 from transferlens.traits.arrays import Array, BoolArray, correlation, require_matrix, spread
-from transferlens.traits.impute import SEARCH_TOLERANCE, fill_by_components, held_out_folds
+from transferlens.traits.fill import SEARCH_TOLERANCE, fill_by_components
+from transferlens.traits.impute import held_out_folds
 from transferlens.traits.prepare import zscores
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
 FEW_ROWS = 12
 """Below this many rows, simulations show parallel analysis to miss traits that are there."""
 
+MANY_CELLS = 20_000
 CHUNK_BYTES = 2**26
 
 
@@ -266,6 +268,8 @@ def choose_number(
         used if guessed is None else np.where(guessed, np.nan, used),
         rng=rng,
         max_components=max_components,
+        # So many cells leave nothing for a second round to even out.
+        n_repeats=1 if used.size > MANY_CELLS else 2,
     )
     related = correlation(varying)
     partial = velicer_map(related)

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from transferlens.stats import (
+    SharedWeights,
     bootstrap_cells,
     detectable_difference,
     detectable_effect,
@@ -64,7 +65,7 @@ class Column(NamedTuple):
 
 
 def column_of_examples(
-    examples: xr.Dataset, *, sign: float, how: Evidence, rng: np.random.Generator
+    examples: xr.Dataset, *, sign: float, how: Evidence, weights: SharedWeights
 ) -> Column:
     """Test all sources on one target from the scores of its examples.
 
@@ -76,8 +77,8 @@ def column_of_examples(
         1 where a higher score is better, -1 where a lower one is.
     how
         Tests and confidence.
-    rng
-        Source of resamples.
+    weights
+        Bootstrap weights of the matrix; its generators draw the sign flips.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def column_of_examples(
     else:
         each, run = np.arange(len(adapted)), made.argmax(axis=1)
         single, beside = adapted[each, run], base[run]
-        gains, test = _one_run(single, beside, sign=sign, how=how, rng=rng)
+        gains, test = _one_run(single, beside, sign=sign, how=how, weights=weights)
         known, mean = False, sign * (single - beside)
         scores = _scores_of_run(single, how)
     return Column(
@@ -129,15 +130,19 @@ def _several_runs(differences: FloatArray, how: Evidence) -> tuple[Gains, bool]:
 
 
 def _one_run(
-    adapted: FloatArray, base: FloatArray, *, sign: float, how: Evidence, rng: np.random.Generator
+    adapted: FloatArray, base: FloatArray, *, sign: float, how: Evidence, weights: SharedWeights
 ) -> tuple[Gains, str]:
     pair = (adapted, base) if sign > 0 else (base, adapted)
     binary = _is_binary(adapted) and _is_binary(base)
     if binary:
         tests = mcnemar_cells(*pair, method=how.binary, confidence=how.confidence)
+    elif how.graded == "bootstrap":
+        tests = bootstrap_cells(*pair, rng=weights, confidence=how.confidence)
     else:
-        method = bootstrap_cells if how.graded == "bootstrap" else sign_flip_cells
-        tests = method(*pair, rng=rng, n_resamples=how.n_resamples, confidence=how.confidence)
+        rng = weights.rng(adapted.shape[1])
+        tests = sign_flip_cells(
+            *pair, rng=rng, n_resamples=how.n_resamples, confidence=how.confidence
+        )
     n = tests.n_scored.astype(np.float64)
     gains = Gains(
         gain=tests.estimate,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 from transferlens.errors import AnalysisError
 from transferlens.metrics import normalized_gain, perfection_gap_factor
 from transferlens.results import TransferStudy
-from transferlens.stats import AdjustMethod, adjust_p_values, max_t
+from transferlens.stats import AdjustMethod, SharedWeights, adjust_p_values, max_t
 from transferlens.stats.arrays import BoolArray, FloatArray
 from transferlens.transfer.columns import (
     Column,
@@ -26,6 +29,8 @@ from transferlens.transfer.result import Evidence, TransferMatrix
 __all__ = ["transfer_matrix"]
 
 _CELLS = ("source", "target")
+# One target's evidence while the next one is read; NumPy leaves the interpreter to others.
+_THREADS = 2
 
 _UNKNOWN_TRAINING = (
     "one seed: training variance unknown. The tests say whether these runs differ, "
@@ -52,6 +57,9 @@ def transfer_matrix(study: TransferStudy, evidence: Evidence | None = None) -> T
     seed right/wrong scores are tested by McNemar's test and graded ones by a
     paired bootstrap, and the result says that training variance is unknown. A
     study of bare scores has evidence only if it has several seeds.
+
+    Targets with equally many examples share their resamples, which depend on the seed
+    and that number alone: a target's evidence is the same whatever other targets there are.
 
     Parameters
     ----------
@@ -87,7 +95,7 @@ def transfer_matrix(study: TransferStudy, evidence: Evidence | None = None) -> T
         msg = "max-T flips examples, but the study has scores only; use adjust='holm' or 'bh'"
         raise AnalysisError(msg)
     rng = np.random.default_rng(how.seed)
-    columns = list(_columns(study, scores, how, rng))
+    columns = list(_columns(study, scores, how))
     data = _assemble(scores, columns)
     # A flip leaves the runs as they are: with several it would call their spread a gain.
     strict_seeds = how.adjust == "max-t" and bool(data["training_known"].any())
@@ -98,16 +106,23 @@ def transfer_matrix(study: TransferStudy, evidence: Evidence | None = None) -> T
     return TransferMatrix(data=data, evidence=how, notes=tuple(notes))
 
 
-def _columns(
-    study: TransferStudy, scores: xr.Dataset, how: Evidence, rng: np.random.Generator
-) -> Iterator[Column]:
+def _columns(study: TransferStudy, scores: xr.Dataset, how: Evidence) -> Iterator[Column]:
     signs = np.where(scores["higher_is_better"].values, 1.0, -1.0)
     if study.predictions is None:
         for place, sign in enumerate(signs):
             yield column_of_scores(scores.isel(target=place), sign=sign, how=how)
         return
-    for examples, sign in zip(study.iter_examples(), signs, strict=True):
-        yield column_of_examples(examples, sign=sign, how=how, rng=rng.spawn(1)[0])
+    weights = SharedWeights(how.seed, how.n_resamples)
+    waiting: deque[Future[Column]] = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for examples, sign in zip(study.iter_examples(), signs, strict=True):
+            job = partial(column_of_examples, examples, sign=sign, how=how, weights=weights)
+            waiting.append(pool.submit(job))
+            # Few at once, so that the memory does not grow with the number of targets.
+            if len(waiting) > _THREADS:
+                yield waiting.popleft().result()
+        for column in waiting:
+            yield column.result()
 
 
 def _assemble(scores: xr.Dataset, columns: Sequence[Column]) -> xr.Dataset:

@@ -266,14 +266,21 @@ def _newton(problem: _Problem, here: _Point, free: int) -> FloatArray:
 def _uphill(problem: _Problem, here: _Point, step: FloatArray) -> _Point:
     """Take the step, halved where it does not go up; where no part of it does, stay."""
     there = _evaluate(problem, here.beta + step)
+    worse = _falls(here, there)
     for _ in range(_HALVINGS):
-        worse = there.value < here.value - 1e-10 * (1.0 + np.abs(here.value))
         if not worse.any():
             return there
         step = step * 0.5
         there.put(worse, _evaluate(problem.at(worse), (here.beta + step)[worse]))
+        worse = _falls(here, there)
     there.put(worse, here.at(worse))
     return there
+
+
+def _falls(here: _Point, there: _Point) -> BoolArray:
+    """Say where the likelihood is lower there than here, by more than rounding."""
+    falls: BoolArray = there.value < here.value - 1e-10 * (1.0 + np.abs(here.value))
+    return falls
 
 
 def _end(problem: _Problem, best: _Point, error: FloatArray, cut: float, side: float) -> FloatArray:

@@ -42,7 +42,7 @@ def example_features(
     Returns
     -------
     dict
-        Target -> features; the frame has a column ``example`` before them. What all
+        Target -> features; the frame has a column ``example`` beside them. What all
         prompts of a target begin or end with is its template, and left out.
 
     Raises
@@ -59,7 +59,7 @@ def example_features(
         _require_texts(frame, target)
         prompts = without_template(frame["prompt"].to_list())
         table = linguistic_features(prompts, backend=backend, cache=cache)
-        numbered = table.frame.insert_column(0, frame["example"].cast(pl.Int64))
+        numbered = table.frame.with_columns(example=frame["example"].cast(pl.Int64))
         found[target] = FeatureTable(
             frame=numbered, backend=table.backend, kind=table.kind, relations=table.relations
         )
@@ -98,9 +98,10 @@ def checked_targets(study: TransferStudy, targets: Iterable[str] | None) -> list
 def without_template(prompts: Sequence[str]) -> list[str]:
     """Remove what all prompts begin with and end with, in whole words.
 
-    With fewer than five prompts, or where nothing would be left of one, nothing is removed.
+    Nothing is removed from fewer than five different prompts, or where nothing would be left
+    of one.
     """
-    if len(prompts) < _FEWEST:
+    if len(set(prompts)) < _FEWEST:
         return list(prompts)
     start = len(_whole_words(_common_start(prompts)))
     rests = [prompt[start:] for prompt in prompts]

@@ -23,7 +23,7 @@ from transferlens.tasks.suite.reading import ask, draw_passage
 from transferlens.tasks.suite.rewriting import draw_rewrite
 from transferlens.tasks.suite.topic import draw_news
 
-__all__ = ["FIRST", "SECOND", "Mixture", "documents", "plain", "spans"]
+__all__ = ["FIRST", "SECOND", "THIRD", "Mixture", "documents", "plain", "spans"]
 
 Mixture = tuple[tuple[float, Callable[[Draw], str]], ...]
 """Makers of documents with their shares, in whole hundredths."""
@@ -196,6 +196,20 @@ def _echo(draw: Draw) -> str:
     return f"{told}\n{draw.pick(('Again:', 'Once more:', 'Repeat:'))}{_answer(told)}"
 
 
+def _quiz(draw: Draw) -> str:
+    """Ask for sums as questions and answers."""
+    lines = []
+    for _ in range(draw.number(2, 4)):
+        fact = draw_fact(draw) if draw.chance(0.75) else _small_fact(draw)
+        a, b = (fact.a, fact.b) if draw.chance(0.6) else map(number_word, (fact.a, fact.b))
+        said = draw.pick(_SIGNS[fact.sign])
+        asked = draw.pick(
+            (f"How much is {a} {said} {b}?", f"{a} {said} {b}", f"Find {a} {said} {b}.")
+        )
+        lines.append(f"Question: {capital(asked)}\nAnswer:{_answer(fact.result)}")
+    return "\n".join(lines)
+
+
 FIRST: Mixture = (
     (0.04, _narrative),
     (0.16, _sums),
@@ -225,6 +239,23 @@ SECOND: Mixture = (
     (0.02, _rewrite),
 )
 """What the second stage reads: more of what is hard to learn, in smaller pieces."""
+
+THIRD: Mixture = (
+    (0.10, _quiz),
+    (0.05, _words),
+    (0.12, _short_review),
+    (0.07, _echo),
+    (0.03, _sums),
+    (0.08, _working),
+    (0.14, _review),
+    (0.02, _news),
+    (0.11, _claim),
+    (0.12, _pair),
+    (0.10, _correction),
+    (0.05, _questions),
+    (0.01, _rewrite),
+)
+"""What the last stage reads: the same, and what a question is."""
 
 
 def spans(document: str) -> list[tuple[str, bool]]:
