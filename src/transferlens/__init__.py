@@ -1,4 +1,4 @@
-"""What does fine-tuning on a dataset do to every other task, why, and what should I do?
+"""See what fine-tuning on a dataset does to every other task, why, and what you should do.
 
 ::
 
