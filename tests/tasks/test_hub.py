@@ -115,7 +115,8 @@ def test_an_unreachable_dataset_names_the_line_of_the_study(tmp_path):
 def test_whoever_says_offline_is_not_asked(monkeypatch, name):
     asked = []
     monkeypatch.setattr("transferlens.tasks.hub._answers", lambda url: asked.append(url) or True)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+    for other in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(other, raising=False)
     assert hub_answers()
     monkeypatch.setenv(name, "1")
     assert not hub_answers()

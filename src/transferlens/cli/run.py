@@ -72,7 +72,7 @@ def run(
 
 def _print_plan(study: StudyPlan, folder: Path) -> None:
     plan = study.plan
-    plain(f"{plan.spec['name']} -> {folder}: base {plan.base['model']}")
+    plain(f"{plan.spec['name']} -> {folder}: base {plan.spec['base']['model']}")
     plain(f"{len(plan.adapters)} adapters, {len(plan.cells)} cells")
     plain("")
     print_table(
