@@ -159,6 +159,20 @@ def test_an_adapter_records_what_it_was_trained_on_and_how(place, undisturbed):
     assert not list((undisturbed / "adapters").rglob("*.bin"))
 
 
+def test_the_rows_of_a_source_are_stored_with_what_was_learnt(place, undisturbed):
+    store = StudyStore.open(undisturbed)
+    for source in store.plan.sources:
+        rows = store.read_examples(source.examples_id)
+        adapter = next(a for a in store.plan.adapters if a.source == source.name)
+        training = store.read_adapter_manifest(adapter)["training"]
+        assert rows.height == N_TRAIN
+        # Twice through all rows, each with its end token.
+        assert 2 * (rows["n_tokens"].sum() + N_TRAIN) == training["learnt_tokens"]
+    sums = pl.read_ndjson(place / "numbers-train.jsonl")
+    wanted = [str(a + b) for a, b in sums.iter_rows()]
+    assert store.read_examples(store.plan.sources[1].examples_id)["gold"].to_list() == wanted
+
+
 def test_the_same_study_gives_the_same_bytes(place, undisturbed, tmp_path):
     tl.run(spec_of(place), tmp_path / "again", log="quiet")
     assert_same(undisturbed, tmp_path / "again")

@@ -14,7 +14,7 @@ from transferlens.engine.generate import generate
 from transferlens.engine.prepare import PreparedTarget
 from transferlens.results import PREDICTION_SCHEMA, Cell
 
-__all__ = ["evaluate_cell", "example_texts"]
+__all__ = ["evaluate_cell"]
 
 Columns = dict[str, list[Any]]
 Tick = Callable[[int, int], None]
@@ -86,19 +86,3 @@ def _write(base: Base, target: PreparedTarget, batch_tokens: int, tick: Tick) ->
         "truncated": [completion.truncated for completion in written],
         "choice_logprobs": [None] * len(written),
     }
-
-
-def example_texts(target: PreparedTarget) -> pl.DataFrame:
-    """Return the texts of a target's examples, stored once for all adapters."""
-    examples = target.part.examples
-    return pl.DataFrame(
-        {
-            "example": list(range(len(examples))),
-            "prompt": [example.prompt for example in examples],
-            "gold": [example.gold for example in examples],
-            "choices": [example.choices and list(example.choices) for example in examples],
-            "prompt_hash": [example.prompt_hash for example in examples],
-            "example_hash": [example.example_hash for example in examples],
-        },
-        schema_overrides={"choices": pl.List(pl.String()), "example": pl.Int64()},
-    )

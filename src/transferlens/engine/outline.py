@@ -203,4 +203,5 @@ def _source_info(source: Part) -> SourceInfo:
         family=source.task.family,
         n_rows=len(source.examples),
         content_hash=source.content,
+        examples_id=source.examples_id,
     )

@@ -145,16 +145,19 @@ def _warn_of_missing(folder: Path, plan: Plan) -> None:
 
 def _finish(store: StudyStore, outline: Outline, log: Log) -> None:
     from transferlens.engine.base import load_base
-    from transferlens.engine.evaluate import example_texts
     from transferlens.engine.plan import prepare_study
+    from transferlens.engine.texts import example_texts, training_texts
 
     study = prepare_study(outline)
     store.collect_garbage()
     store.write_plan(study.plan)
     _forget_old_failures(store, study.plan)
+    base = load_base(outline.base, outline.spec.compute)
     for target in study.questions.values():
-        store.write_examples(target.part.examples_id, example_texts(target))
-    job = _Job(store, study, load_base(outline.base, outline.spec.compute), log)
+        store.write_examples(target.part.examples_id, example_texts(target.part))
+    for source in study.training.values():
+        store.write_examples(source.part.examples_id, training_texts(source, base.codec))
+    job = _Job(store, study, base, log)
     groups = _unfinished(store, study.plan)
     log.begin(_todo(job, groups), study.notes)
     while groups:

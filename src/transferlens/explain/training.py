@@ -15,10 +15,9 @@ _MOST_LABELS = 20
 def training_rows(study: TransferStudy, source: str) -> pl.DataFrame | None:
     """Return the stored training rows of a source; None where the study does not hold them."""
     for info in study.sources:
-        # Studies that were stored before this field existed, or imported, lack it.
-        stored = getattr(info, "examples_id", None)
-        if info.name == source and stored is not None and study.path is not None:
-            return StudyStore.open(study.path).read_examples(str(stored))
+        # An imported study knows no training rows.
+        if info.name == source and info.examples_id is not None and study.path is not None:
+            return StudyStore.open(study.path).read_examples(info.examples_id)
     return None
 
 

@@ -95,6 +95,8 @@ class SourceInfo:
     family: str = ""
     n_rows: int | None = None
     content_hash: str | None = None
+    examples_id: str | None = None
+    """Name of the stored texts of its rows, with their completions."""
 
 
 def conform(frame: pl.DataFrame, schema: pl.Schema, *, where: str) -> pl.DataFrame:
