@@ -1,7 +1,8 @@
 """The text from which the embedded base model is pre-trained.
 
 It tells of the same world as the suite's tasks, out of the partition that no task draws from, and
-asks about it in other words than the tasks' prompts.
+asks about it in other words than the tasks' prompts; only that of sums, "Question: … Answer:", is
+the frame of a task too.
 """
 
 from __future__ import annotations
