@@ -119,7 +119,7 @@ def iter_answers(
             msg = f"the study has no target {name!r}.{did_you_mean(name, infos)}"
             raise ResultsError(msg)
     models = [BASE, *(source.name for source in study.sources)]
-    for group in _groups(study, wanted):
+    for group in study.target_groups(wanted, n_rows=_ROWS_AT_ONCE):
         chosen = study.predictions.filter(
             pl.col("target").is_in(group), pl.col("source").is_in(models)
         )
@@ -137,22 +137,6 @@ def mean_over_runs(values: FloatArray) -> FloatArray:
     n = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
     return ratio(total, n.astype(np.float64))
-
-
-def _groups(study: TransferStudy, wanted: list[str]) -> Iterator[list[str]]:
-    """Yield targets that are read together, about a million rows at a time."""
-    sizes = (pl.col("n_scored") + pl.col("n_unscored")).sum()
-    counts = dict(study.score_rows.group_by("target").agg(sizes).iter_rows())
-    group: list[str] = []
-    total = 0.0
-    for name in wanted:
-        total += counts.get(name, 0.0)
-        if group and total > _ROWS_AT_ONCE:
-            yield group
-            group, total = [], counts.get(name, 0.0)
-        group.append(name)
-    if group:
-        yield group
 
 
 def _target_answers(study: TransferStudy, info: TargetInfo, rows: pl.DataFrame) -> TargetAnswers:

@@ -253,12 +253,14 @@ class TransferStudy:
         if self._rows is None and wanted:
             msg = f"no predictions for {wanted[0]!r}: this study has scores only"
             raise ResultsError(msg)
-        for group in self._groups(wanted):
+        for group in self.target_groups(wanted, n_rows=_ROWS_AT_ONCE):
             yield from self._read_examples(group)
 
-    def _groups(self, targets: list[str]) -> Iterator[list[str]]:
+    def target_groups(self, targets: Sequence[str], *, n_rows: int) -> Iterator[list[str]]:
+        """Yield neighbouring targets that have about ``n_rows`` predictions together."""
         if len(targets) < 2:
-            yield targets
+            # The counts are not worth reading for one.
+            yield from [list(targets)] if targets else []
             return
         sizes = pl.col("n_scored") + pl.col("n_unscored")
         counts = dict(self.score_rows.group_by("target").agg(sizes.sum()).iter_rows())
@@ -266,7 +268,7 @@ class TransferStudy:
         total = 0.0
         for name in targets:
             total += counts.get(name, 0.0)
-            if group and total > _ROWS_AT_ONCE:
+            if group and total > n_rows:
                 yield group
                 group, total = [], counts.get(name, 0.0)
             group.append(name)
