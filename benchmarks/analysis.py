@@ -28,7 +28,7 @@ from calibration import RESULTS, hardware
 GOALS = {"matrix": (10.0, 2048.0), "traits": (20.0, float("inf"))}
 STEP = ("seconds", "CPU seconds", "peak MiB")
 GROWTH = (10, 30, 100, 300, 1000)
-LONGEST = 150.0
+LONGEST = 300.0
 """Seconds after which one measurement is stopped."""
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "AnalysisError",
     "DataError",
     "EngineError",
+    "MissingExtraError",
     "ResultsError",
     "SpecError",
     "TransferLensError",
     "did_you_mean",
+    "require",
 ]
 
 
@@ -38,6 +42,37 @@ class AnalysisError(TransferLensError):
 
 class EngineError(TransferLensError):
     """Training or evaluation cannot go on."""
+
+
+class MissingExtraError(TransferLensError):
+    """What was asked for needs a package that is not installed."""
+
+
+def require(module: str, *, extra: str, purpose: str, otherwise: str = "") -> Any:
+    """Import a package that only some uses need.
+
+    Parameters
+    ----------
+    module
+        Name to import.
+    extra
+        The extra of this package that brings it.
+    purpose
+        What needs it: the subject of the message.
+    otherwise
+        What the user can do without it.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0].replace("_", "-")
+        msg = f"{purpose} needs {package}: pip install 'transferlens[{extra}]'{otherwise}"
+        raise MissingExtraError(msg) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Logs of inspect_ai, in its JSON format."""
+"""Logs of inspect_ai: JSON by ourselves, its binary format through its own reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transferlens.errors import DataError
+from transferlens.errors import DataError, require
 from transferlens.importers.harness_files import read_json_file
 from transferlens.importers.models import find_base, name_models
 from transferlens.importers.names import safe_names, say_renamed
@@ -43,9 +43,9 @@ def import_inspect(
 ) -> TransferStudy:
     """Read inspect_ai's logs of several models: a study with predictions.
 
-    Logs are read as JSON (``inspect eval --log-format json``; ``inspect log
-    convert --to json`` for those that exist), without inspect_ai itself: the
-    binary ``.eval`` format is not frozen.
+    JSON logs (``inspect eval --log-format json``) are read without inspect_ai.
+    The binary ``.eval`` format is not frozen, so it is read by inspect_ai where
+    that is installed.
 
     Parameters
     ----------
@@ -69,6 +69,8 @@ def import_inspect(
     DataError
         A log is damaged, unfinished or of another format, the scorer is
         open, or models saw different prompts.
+    MissingExtraError
+        A log is binary and inspect_ai is not installed.
     """
     files = [Path(path) for path in paths]
     remarks: list[str] = []
@@ -123,23 +125,34 @@ def _find(paths: Iterable[Path]) -> list[Path]:
         if not path.exists():
             msg = f"{path}: no such file or folder"
             raise DataError(msg)
-        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        binary = sorted(path.rglob("*.eval")) if path.is_dir() else []
-        if binary or path.suffix == ".eval":
-            msg = (
-                f"{binary[0] if binary else path}: the format .eval is inspect_ai's own; "
-                "make JSON of it with `inspect log convert --to json --output-dir logs-json`"
-            )
-            raise DataError(msg)
-        found += files
+        found += (
+            sorted(file for file in path.rglob("*") if file.suffix in {".json", ".eval"})
+            if path.is_dir()
+            else [path]
+        )
     if not found:
-        msg = f"{', '.join(map(str, paths))}: no log of inspect_ai (*.json) in it"
+        msg = f"{', '.join(map(str, paths))}: no log of inspect_ai (*.json, *.eval) in it"
         raise DataError(msg)
     return found
 
 
+def _read_binary(file: Path) -> Any:
+    log = require(
+        "inspect_ai.log",
+        extra="inspect",
+        purpose=f"{file}: reading .eval",
+        otherwise=", or make JSON of it: inspect log convert --to json --output-dir logs-json",
+    )
+    try:
+        return log.read_eval_log(str(file), resolve_attachments=True).model_dump(mode="json")
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        msg = f"{file}: inspect_ai cannot read this log: {first}"
+        raise DataError(msg) from error
+
+
 def _log(file: Path) -> _Log:
-    data = read_json_file(file)
+    data = _read_binary(file) if file.suffix == ".eval" else read_json_file(file)
     if not is_inspect(data):
         msg = f"{file}: no log of inspect_ai (an object with 'eval' and 'samples')"
         raise DataError(msg)

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transferlens.errors import DataError, did_you_mean
+from transferlens.errors import DataError, did_you_mean, require
 
 __all__ = ["READERS", "Number", "Table", "read_number", "read_table"]
 
@@ -218,11 +218,7 @@ def _read_parquet(path: Path, _sheet: str | None) -> tuple[_Numbered, bool]:
 
 
 def _read_excel(path: Path, sheet: str | None) -> tuple[_Numbered, bool]:
-    try:
-        import openpyxl
-    except ImportError:
-        msg = f"{path}: reading Excel needs openpyxl: pip install 'transferlens[excel]'"
-        raise DataError(msg) from None
+    openpyxl = require("openpyxl", extra="excel", purpose=f"{path}: reading Excel")
     _refuse_bomb(path)
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)

@@ -20,20 +20,34 @@ from transferlens.plots.figure import new_figure
 from transferlens.traits import seriate
 from transferlens.traits.stability import FAIR
 
-__all__ = ["HIGH", "LOW", "MARKS", "Order", "draw_table", "footnote", "similar_order"]
+__all__ = [
+    "DIVERGING",
+    "HIGH",
+    "LOW",
+    "MARKS",
+    "MINUS",
+    "MISSING",
+    "Order",
+    "draw_table",
+    "footnote",
+    "inks",
+    "label_step",
+    "similar_order",
+]
 
 Order = Literal["similar", "study"]
 """Rows so that alike ones are neighbours, or as the study has them."""
 
 # The diverging palette whose two ends stay farthest apart under colour blindness.
-_PALETTE = "PuOr"
+DIVERGING = "PuOr"
+MISSING = "0.88"
 HIGH, LOW = "#542788", "#b35806"
 """The palette's two ends: above and below 0."""
 
 MARKS = {2: "●", 1: "○", 0: ""}
 """All known intervals exclude 0; one of several does; none does."""
 
-_MINUS = "\N{MINUS SIGN}"
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +66,21 @@ class _Layout:
         width = float(np.clip(9.0 / columns, 0.12, 1.15))
         height = float(np.clip(13.0 / rows, 0.13, 0.34))
         font = float(np.clip(height * 27, 5.5, 9.0))
-        # A label needs its own height; 72 points are an inch.
-        step = max(1, int(np.ceil(font * 1.05 / (height * 72))))
+        step = label_step(font, height)
         return cls(width=width, height=height, font=font, annotate=width >= 0.55, step=step)
+
+
+def label_step(font: float, height: float) -> int:
+    """Return every how many rows of a height in inches a label of a font in points fits."""
+    # A label needs its own height; 72 points are an inch.
+    return max(1, int(np.ceil(font * 1.05 / (height * 72))))
+
+
+def inks(image: AxesImage, value: NDArray[np.float64]) -> NDArray[np.str_]:
+    """Return black or white for each number, whichever is easier to read on its cell."""
+    colours = np.asarray(image.cmap(image.norm(np.ma.masked_invalid(value))))
+    luminance = colours[..., :3] @ np.array([0.299, 0.587, 0.114])
+    return np.where(luminance > 0.5, "black", "white")
 
 
 def similar_order(values: NDArray[np.float64], order: Order) -> NDArray[np.int64]:
@@ -91,7 +117,7 @@ def draw_table(
     limit = float(np.nanmax(np.abs(value), initial=0.0)) or 1.0
     image = axes.imshow(
         np.ma.masked_invalid(value),
-        cmap=mpl.colormaps[_PALETTE].with_extremes(bad="0.88"),
+        cmap=mpl.colormaps[DIVERGING].with_extremes(bad=MISSING),
         norm=TwoSlopeNorm(vcenter=0.0, vmin=-limit, vmax=limit),
         aspect="auto",
         interpolation="nearest",
@@ -118,8 +144,7 @@ def _write(axes: Axes, image: AxesImage, data: xr.Dataset, layout: _Layout) -> N
     """Write numbers and marks, or where there is no room only marks."""
     value, mark = data["value"].to_numpy(), data["mark"].to_numpy()
     digits = _digits(value)
-    colours = np.asarray(image.cmap(image.norm(np.ma.masked_invalid(value))))
-    luminance = colours[..., :3] @ np.array([0.299, 0.587, 0.114])
+    colours = inks(image, value)
     for (row, column), number in np.ndenumerate(value):
         parts = [_number(number, digits)] if layout.annotate and np.isfinite(number) else []
         text = " ".join([*parts, MARKS[int(mark[row, column])]]).strip()
@@ -127,7 +152,7 @@ def _write(axes: Axes, image: AxesImage, data: xr.Dataset, layout: _Layout) -> N
             axes.text(
                 column, row, text,
                 ha="center", va="center", fontsize=layout.font,
-                color="black" if luminance[row, column] > 0.5 else "white",
+                color=str(colours[row, column]),
             )  # fmt: skip
 
 
@@ -141,7 +166,7 @@ def _digits(value: NDArray[np.float64]) -> int:
 
 def _number(value: float, digits: int) -> str:
     text = f"{value:+.{digits}f}"
-    return text[1:] if not text.strip("+-0.") else text.replace("-", _MINUS)
+    return text[1:] if not text.strip("+-0.") else text.replace("-", MINUS)
 
 
 def _label(axes: Axes, data: xr.Dataset, rows: list[str], layout: _Layout) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import Literal, overload
 
@@ -17,16 +16,13 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from transferlens.plots.figure import new_figure
+from transferlens.plots.heat import DIVERGING, MINUS, MISSING, footnote, inks, label_step
 from transferlens.results import TransferStudy, Values, format_value, matrix_values
 from transferlens.transfer import TransferMatrix
 
 __all__ = ["plot_matrix"]
 
-# The diverging palette whose two ends stay farthest apart under colour blindness.
-_GAIN = "PuOr"
 _SCORE = "cividis"
-_MISSING = "0.88"
-_MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +39,7 @@ class _Layout:
         """Shrink the cells as they become many; drop first the numbers, then labels."""
         cell = float(np.clip(13.0 / max(rows, columns), 0.08, 0.62))
         font = float(np.clip(cell * 16, 4.5, 9.0))
-        # A label needs its own height; 72 points are an inch.
-        step = max(1, int(np.ceil(font * 1.05 / (cell * 72))))
+        step = label_step(font, cell)
         return cls(cell=cell, font=font, annotate=cell >= 0.36, step=step)
 
 
@@ -132,9 +127,7 @@ def plot_matrix(
     bar = figure.colorbar(image, ax=main, label=label, extend=_extend(image), aspect=30)
     bar.ax.tick_params(labelsize=max(layout.font, 7))
     top.set_title(title or _title(data), fontsize=11, loc="left")
-    # At this size an inch holds about 17 letters.
-    note = textwrap.fill(_footnote(data, level), int(17 * figure.get_figwidth()))
-    figure.supxlabel(note, fontsize=7, color="0.35")
+    footnote(figure, _notes(data, level))
     return figure
 
 
@@ -143,10 +136,10 @@ def _draw_base(axes: Axes, data: xr.Dataset, layout: _Layout) -> None:
     base = data["base"].to_numpy()[np.newaxis]
     if data.attrs["values"] == "score":
         image = _heat(axes, base, data, _norm(data))
-        colours = _colours(image, base)
+        colours = inks(image, base)
     else:
         axes.imshow(np.ones_like(base), cmap="gray", vmin=0, vmax=1, aspect="auto")
-        colours = np.ones((*base.shape, 4))
+        colours = np.full(base.shape, "black")
     if layout.annotate:
         _write(axes, base, colours, layout=layout, signed=False)
     _label(axes, ["base (score)" if data.attrs["values"] == "gain" else "base"], [], layout)
@@ -156,8 +149,8 @@ def _draw_cells(axes: Axes, data: xr.Dataset, layout: _Layout) -> AxesImage:
     value = data["value"].to_numpy()
     image = _heat(axes, value, data, _norm(data))
     if layout.annotate:
-        colours = _colours(image, value)
-        colours[:, _uncoloured(data)] = 1.0
+        colours = inks(image, value)
+        colours[:, _uncoloured(data)] = "black"
         signed = data.attrs["values"] == "gain"
         _write(axes, value, colours, layout=layout, signed=signed, starred=_significant(data))
     else:
@@ -187,14 +180,9 @@ def _heat(axes: Axes, value: NDArray[np.float64], data: xr.Dataset, norm: Normal
     )  # fmt: skip
 
 
-def _colours(image: AxesImage, value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the colour of each cell: (row, column, red-green-blue-alpha)."""
-    return np.asarray(image.cmap(image.norm(np.ma.masked_invalid(value))))
-
-
 def _palette(data: xr.Dataset) -> Colormap:
-    name = _GAIN if data.attrs["values"] == "gain" else _SCORE
-    return mpl.colormaps[name].with_extremes(bad=_MISSING)
+    name = DIVERGING if data.attrs["values"] == "gain" else _SCORE
+    return mpl.colormaps[name].with_extremes(bad=MISSING)
 
 
 def _norm(data: xr.Dataset) -> Normalize:
@@ -228,22 +216,21 @@ def _uncoloured(data: xr.Dataset) -> NDArray[np.bool_]:
 def _write(
     axes: Axes,
     value: NDArray[np.float64],
-    colours: NDArray[np.float64],
+    colours: NDArray[np.str_],
     *,
     layout: _Layout,
     signed: bool,
     starred: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Write each number in black or white, whichever is easier to read on its cell."""
-    luminance = colours[..., :3] @ np.array([0.299, 0.587, 0.114])
+    """Write each number in its colour."""
     for (row, column), number in np.ndenumerate(value):
         if np.isfinite(number):
-            text = format_value(number, signed=signed).replace("-", _MINUS)
+            text = format_value(number, signed=signed).replace("-", MINUS)
             text += "*" if starred is not None and starred[row, column] else ""
-            ink = "black" if luminance[row, column] > 0.5 else "white"
             axes.text(
                 column, row, text,
-                ha="center", va="center", fontsize=layout.font, color=ink,
+                ha="center", va="center", fontsize=layout.font,
+                color=str(colours[row, column]),
             )  # fmt: skip
 
 
@@ -272,7 +259,7 @@ def _significant(data: xr.Dataset) -> NDArray[np.bool_]:
     return marked
 
 
-def _footnote(data: xr.Dataset, level: float) -> str:
+def _notes(data: xr.Dataset, level: float) -> list[str]:
     seeds = data.attrs["seeds"]
     spread = (
         "one seed: the variance of training is unknown"
@@ -288,4 +275,4 @@ def _footnote(data: xr.Dataset, level: float) -> str:
         parts.append("grey: no result")
     if unscored:
         parts.append(f"{unscored} examples unscored")
-    return "; ".join(parts)
+    return parts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
 import urllib.error
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transferlens.errors import DataError
+from transferlens.errors import DataError, require
 from transferlens.tasks.readers import Rows
 
 __all__ = ["hub_answers", "read_dataset"]
@@ -48,12 +47,7 @@ def read_dataset(
         reached nor is it on this machine.
     """
     origin = f"{dataset} ({f'{subset}, ' if subset else ''}{split})"
-    if importlib.util.find_spec("datasets") is None:
-        msg = (
-            f"{dataset}: reading it needs the package 'datasets'; "
-            "install it with pip install 'transferlens[hub]'"
-        )
-        raise DataError(msg)
+    require("datasets", extra="hub", purpose=f"{dataset}: reading it")
     folder = (root / Path(dataset).expanduser()).absolute()
     local = folder.is_dir()
     offline = not local and not hub_answers()

@@ -28,6 +28,8 @@ FEW_ROWS = 12
 """Below this many rows, simulations show parallel analysis to miss traits that are there."""
 
 MANY_CELLS = 20_000
+"""Beyond this many cells chance varies so little that a fifth of the draws says as much."""
+
 CHUNK_BYTES = 2**26
 
 
@@ -208,8 +210,10 @@ def velicer_map(correlations: Array) -> Array:
     values, vectors = np.linalg.eigh(R)
     loadings = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
     result = np.full(p, np.nan)
+    rest = R.copy()
     for m in range(p):
-        rest = R - loadings[:, :m] @ loadings[:, :m].T
+        if m:
+            rest -= np.outer(loadings[:, m - 1], loadings[:, m - 1])
         spread = np.diag(rest)
         if spread.min() < 1e-10:
             break
@@ -230,7 +234,7 @@ def choose_number(
     standardise: bool = False,
     guessed: BoolArray | None = None,
     max_components: int = 8,
-    n_permutations: int = 500,
+    n_permutations: int | None = None,
 ) -> NumberOfTraits:
     """Ask parallel analysis and cross-validation, report the other rules, and say the doubts.
 
@@ -245,7 +249,7 @@ def choose_number(
     guessed
         True where a cell was completed; cross-validation neither hides nor uses it.
     max_components, n_permutations
-        Size of the searches.
+        Size of the searches. By default 500 permutations; 100 beyond 20,000 cells.
 
     Returns
     -------
@@ -263,13 +267,16 @@ def choose_number(
         msg = f"{varying.shape[1]} of {values.shape[1]} columns vary; traits need at least 2"
         raise AnalysisError(msg)
     used = zscores(values) if standardise else values
-    parallel = parallel_analysis(used, rng=rng, n_permutations=n_permutations)
+    large = used.size > MANY_CELLS
+    parallel = parallel_analysis(
+        used, rng=rng, n_permutations=n_permutations or (100 if large else 500)
+    )
     validated = em_cross_validation(
         used if guessed is None else np.where(guessed, np.nan, used),
         rng=rng,
         max_components=max_components,
-        # So many cells leave nothing for a second round to even out.
-        n_repeats=1 if used.size > MANY_CELLS else 2,
+        n_folds=5 if large else 10,
+        n_repeats=1 if large else 2,
     )
     related = correlation(varying)
     partial = velicer_map(related)
