@@ -30,6 +30,10 @@ PAGES = [
     "docs/reading-the-matrix.md",
     "docs/importing.md",
     "docs/traits.md",
+    "docs/hidden-factors.md",
+    "docs/why-did-it-transfer.md",
+    "docs/twins.md",
+    "docs/report.md",
 ]
 TINY = ["limits.train=8", "limits.test=4", "method.steps=1"]
 
@@ -113,8 +117,17 @@ def test_the_example_of_the_paper_has_its_sources_and_targets_and_stands_in_the_
     file = ROOT / "examples" / "llama32-paper.yaml"
     spec = StudySpec.from_yaml(file)
     assert spec.base.model == "meta-llama/Llama-3.2-3B"
-    assert len(spec.sources) == len(spec.targets) == 10
+    assert len(spec.sources) + 1 == len(spec.targets) == 10
+    assert [(twin.source, twin.kind) for twin in spec.controls] == [
+        ("flipkart", "balanced"),
+        ("amazon", "mislabelled"),
+    ]
     assert file.read_text(encoding="utf-8") in [block.text for block in blocks("README.md")]
+
+
+def test_the_example_of_twins_stands_in_its_page():
+    text = (ROOT / "examples" / "twins.yaml").read_text(encoding="utf-8")
+    assert text in [block.text for block in blocks("docs/twins.md")]
 
 
 def test_links_lead_to_files_that_exist():

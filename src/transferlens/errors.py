@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "AnalysisError",
@@ -16,7 +15,7 @@ __all__ = [
     "SpecError",
     "TransferLensError",
     "did_you_mean",
-    "require",
+    "needs",
 ]
 
 
@@ -48,30 +47,31 @@ class MissingExtraError(TransferLensError):
     """What was asked for needs a package that is not installed."""
 
 
-def require(module: str, *, extra: str, purpose: str, otherwise: str = "") -> Any:
-    """Import a package that only some uses need.
+@contextmanager
+def needs(package: str, *, extra: str, purpose: str, otherwise: str = "") -> Iterator[None]:
+    """Turn a missing package, imported inside, into one line that says how to install it.
 
     Parameters
     ----------
-    module
-        Name to import.
+    package
+        What is imported, as the user knows it.
     extra
         The extra of this package that brings it.
     purpose
-        What needs it: the subject of the message.
+        What needs it: the subject of the message, in the singular.
     otherwise
         What the user can do without it.
 
     Raises
     ------
     MissingExtraError
-        It is not installed; the message says how to install it.
+        It is not installed.
     """
     try:
-        return importlib.import_module(module)
+        yield
     except ImportError as error:
-        package = module.partition(".")[0].replace("_", "-")
-        msg = f"{purpose} needs {package}: pip install 'transferlens[{extra}]'{otherwise}"
+        hint = f'pip install "transferlens[{extra}]"'
+        msg = f"{purpose} needs {package}, which is not installed; run: {hint}{otherwise}"
         raise MissingExtraError(msg) from error
 
 

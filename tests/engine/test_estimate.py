@@ -11,9 +11,16 @@ from tiny_models import folder_of
 
 from transferlens.engine.adapters import lora_config, with_new_adapter
 from transferlens.engine.batches import optimizer_steps
-from transferlens.engine.estimate import ModelSize, Work, estimate, model_size
+from transferlens.engine.estimate import (
+    ModelSize,
+    Work,
+    available_memory,
+    estimate,
+    model_size,
+    needs_checkpoints,
+)
 from transferlens.engine.evaluate import evaluate_cell
-from transferlens.engine.plan import plan_study
+from transferlens.engine.plan import plan_study, wants_checkpoints
 from transferlens.engine.train import train_adapter
 from transferlens.results import Cell
 from transferlens.study import MethodSpec, StudySpec
@@ -141,3 +148,33 @@ def test_the_number_of_steps_does_not_depend_on_the_seed_where_rows_are_alike():
         for seed in range(5)
     }
     assert counts == {15}
+
+
+def test_checkpoints_need_less_memory_and_half_as_much_time_again():
+    kept = estimate(SIZE, WORK, rate=1e13, device="cuda", dtype_bytes=2)
+    again = estimate(SIZE, WORK, rate=1e13, device="cuda", dtype_bytes=2, checkpointing=True)
+    assert again.memory_bytes < kept.memory_bytes - 10**9
+    assert again.train_seconds / kept.train_seconds == pytest.approx(1.5, abs=0.05)
+
+
+def test_checkpoints_are_taken_where_memory_is_short_and_known():
+    wanted = estimate(SIZE, WORK, rate=1e13, device="cpu", dtype_bytes=4).memory_bytes
+    for available, answer in ((wanted, False), (wanted - 1, True), (None, False)):
+        assert needs_checkpoints(SIZE, WORK, dtype_bytes=4, available=available) is answer
+
+
+def test_the_study_can_say_whether_checkpoints_are_taken(model_folder, tmp_path):
+    spec = study_on(tmp_path, model_folder("llama"))
+    for stated in (True, False):
+        compute = spec.compute.model_copy(update={"checkpointing": stated})
+        plan = plan_study(spec.model_copy(update={"compute": compute}))
+        assert plan.estimate is not None
+        assert plan.estimate.checkpointing is wants_checkpoints(plan) is stated
+
+
+def test_free_memory_is_less_than_all_memory():
+    import os
+
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = available_memory("cpu")
+    assert found is None or 10**7 < found <= total

@@ -19,6 +19,7 @@ from transferlens.engine.base import Base
 from transferlens.engine.batches import optimizer_steps
 from transferlens.engine.choices import score_choices
 from transferlens.engine.encode import ChoiceItem, TrainingRow
+from transferlens.engine.packed import packs
 from transferlens.engine.train import Diverged, rate_factor, train_adapter
 from transferlens.errors import EngineError
 from transferlens.study import MethodSpec
@@ -29,11 +30,18 @@ PROMPTS = [
     "The capital of France is",
 ]  # fmt: skip
 ANSWERS = [" 42", " sat on the mat while the dog slept", "yes", " negative", " true", " Paris"]
+LOSSES = [train.packed_loss, train.padded_loss]
 QUICK = MethodSpec(rank=4, steps=3, batch_tokens=50, learning_rate=1e-2)
 
 
 def rows_of(base: Base, max_length: int = 64) -> list[TrainingRow]:
     return base.codec.training_rows(PROMPTS, ANSWERS, max_length=max_length)
+
+
+@torch.no_grad()
+def summed(loss, base: Base, rows: list[TrainingRow]) -> float:
+    with loss(base, rows) as value:
+        return value.item()
 
 
 def train_to(folder: Path, base: Base, *, seed: int = 0, method: MethodSpec = QUICK, **more):
@@ -60,8 +68,13 @@ def test_the_loss_is_that_of_transformers_with_prompt_labels_masked(base):
     ids, mask, labels = labelled(rows)
     with torch.no_grad():
         expected = base.model(input_ids=ids, attention_mask=mask, labels=labels).loss.item()
-        found = train._summed_loss(base, rows).item() / sum(row.n_learnt for row in rows)
-    assert found == pytest.approx(expected, abs=1e-5)
+    n_learnt = sum(row.n_learnt for row in rows)
+    found = [
+        summed(loss, base, rows) / n_learnt
+        for loss in LOSSES
+        if loss is train.padded_loss or packs(base.model)
+    ]
+    assert found == pytest.approx([expected] * len(found), abs=1e-5)
 
 
 def test_prompt_tokens_are_no_targets(llama):
@@ -72,7 +85,8 @@ def test_prompt_tokens_are_no_targets(llama):
         by_hand = -sum(
             logits[j - 1, row.tokens[j]].item() for j in range(row.n_prompt, len(row.tokens))
         )
-        assert train._summed_loss(llama, [row]).item() == pytest.approx(by_hand, abs=1e-4)
+    for loss in LOSSES:
+        assert summed(loss, llama, [row]) == pytest.approx(by_hand, abs=1e-4)
     assert row.n_learnt == len(llama.codec.pairs([PROMPTS[0]], [ANSWERS[0]])[0].continuation) + 1
     assert row.tokens[-1] == llama.codec.end
 
@@ -197,6 +211,29 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(llama, tmp_p
     }
     assert bytes_of["a"] == bytes_of["b"] != bytes_of["between"]
     assert configs["a"] == configs["b"] == configs["between"]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+def test_gradient_checkpoints_change_no_bit(base_of, tmp_path, family):
+    base = base_of(family)
+    method = QUICK.model_copy(update={"dropout": 0.2})
+    train_to(tmp_path / "kept", base, method=method)
+    train_to(tmp_path / "again", base, method=method, checkpointing=True)
+    one, other = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("kept", "again"))
+    assert one == other
+    assert not any(getattr(m, "gradient_checkpointing", False) for m in base.model.modules())
+
+
+def test_gradient_checkpoints_read_every_layer_twice(llama, tmp_path):
+    calls = []
+    watched = llama.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    try:
+        train_to(tmp_path / "kept", llama)
+        once = len(calls)
+        train_to(tmp_path / "again", llama, checkpointing=True)
+    finally:
+        watched.remove()
+    assert len(calls) == 3 * once > 0
 
 
 def test_global_random_state_is_left_as_it_was(llama, tmp_path):

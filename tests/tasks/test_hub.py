@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hub_folders import write_hub_folder, write_json_folder
-from transferlens.errors import DataError
+from transferlens.errors import DataError, MissingExtraError
 from transferlens.study import StudySpec
 from transferlens.tasks import load_task
 from transferlens.tasks.hub import hub_answers, read_dataset
@@ -143,7 +143,7 @@ def test_an_endpoint_that_is_none_does_not_answer(monkeypatch, endpoint):
 
 def test_without_the_library_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(DataError, match=r"pip install 'transferlens\[hub\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "transferlens\[hub\]"'):
         read_dataset("owner/data", root=tmp_path, split="train")
 
 

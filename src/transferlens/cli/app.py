@@ -15,14 +15,20 @@ from transferlens import __version__
 from transferlens.cli import (
     effects,
     explain,
+    factors,
     import_,
     init,
     matrix,
+    plan,
     plot,
+    predict,
+    recommend,
+    report,
     run,
     status,
     tasks,
     traits,
+    twins,
     verify,
 )
 from transferlens.errors import TransferLensError
@@ -114,8 +120,14 @@ app.command("import")(import_.import_)
 app.command("matrix")(matrix.matrix)
 app.command("effects")(effects.effects)
 app.command("explain")(explain.explain)
+app.command("factors")(factors.factors)
 app.command("plot")(plot.plot)
+app.command("report")(report.report)
+app.command("predict")(predict.predict)
+app.command("plan")(plan.plan)
+app.command("recommend")(recommend.recommend)
 app.command("traits")(traits.traits)
+app.command("twins")(twins.twins)
 app.command("tasks")(tasks.tasks)
 app.command("verify")(verify.verify)
 

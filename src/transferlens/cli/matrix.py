@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.text import Text
 
+    from transferlens.results import TransferStudy
     from transferlens.transfer import TransferMatrix
 
 __all__ = ["matrix"]
@@ -63,6 +64,7 @@ def matrix(  # noqa: PLR0917 - each is an option of the command
         if format == "table":
             _print_table(matrix_values(study, values=values), tested, alpha)
             print_cells(tested, alpha)
+            _mention_twins(study)
         else:
             typer.echo(
                 {"csv": cells_as_csv, "json": cells_as_json}[format](tested, alpha), nl=False
@@ -71,6 +73,13 @@ def matrix(  # noqa: PLR0917 - each is an option of the command
     data = matrix_values(study, values=values, seed=seed)
     printers = {"table": _print_table, "csv": _print_csv, "json": _print_json}
     printers[format](data)
+    if format == "table":
+        _mention_twins(study)
+
+
+def _mention_twins(study: TransferStudy) -> None:
+    if n := len(study.twins):
+        plain(f"{n} twin{'s are' if n > 1 else ' is'} left out: see `transferlens twins`")
 
 
 def _print_table(

@@ -104,5 +104,6 @@ def _print_plan(study: StudyPlan, folder: Path) -> None:
     if (cost := study.estimate) is not None:
         plain(f"time:   about {duration(round(cost.seconds))}, of which training "
               f"{duration(round(cost.train_seconds))}")  # fmt: skip
-        plain(f"memory: about {size(cost.memory_bytes)}")
+        spared = ", with gradient checkpoints" if cost.checkpointing else ""
+        plain(f"memory: about {size(cost.memory_bytes)}{spared}")
         plain(f"disk:   about {size(cost.disk_bytes)}")

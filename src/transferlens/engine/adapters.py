@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
 
-__all__ = ["lora_config", "save_adapter", "with_new_adapter", "with_saved_adapter"]
+__all__ = [
+    "lora_config",
+    "save_adapter",
+    "with_merged_adapter",
+    "with_new_adapter",
+    "with_saved_adapter",
+]
 
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
@@ -88,6 +94,49 @@ def with_saved_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PeftMod
                 msg = f"{folder}: the adapter cannot be loaded: {reason}; delete it and run again"
                 raise EngineError(msg) from None
         yield adapted
+
+
+@contextmanager
+def with_merged_adapter(model: PreTrainedModel, folder: Path) -> Iterator[None]:
+    """Put a stored adapter into the model for answering only; as `with_saved_adapter`.
+
+    Adapted layers get weights of their own, the base's plus the adapter's, so
+    that answering costs what it costs the base. The base's weights are put aside
+    and put back, not computed back. In half precision the sum would lose
+    digits: there, and for layers that are no plain LoRA, peft's layers stay.
+    """
+    from peft.tuners.lora import Linear
+
+    with with_saved_adapter(model, folder) as adapted:
+        own = {}
+        for parent in list(adapted.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, Linear) and _merges(child):
+                    layer = child.get_base_layer()
+                    own[layer] = layer.weight
+                    layer.weight = _merged_weight(child)
+                    setattr(parent, name, layer)
+        try:
+            yield
+        finally:
+            for layer, weight in own.items():
+                layer.weight = weight
+
+
+def _merges(layer: Any) -> bool:
+    weight: torch.Tensor = layer.get_base_layer().weight
+    return (
+        weight.dtype.itemsize >= 4 and not layer.lora_variant and not any(layer.lora_bias.values())
+    )
+
+
+def _merged_weight(layer: Any) -> torch.nn.Parameter:
+    import torch
+
+    weight = layer.get_base_layer().weight
+    with torch.no_grad():
+        summed = weight + layer.get_delta_weight("default").to(weight.dtype)
+    return torch.nn.Parameter(summed, requires_grad=False)
 
 
 def _load(model: PreTrainedModel, folder: Path) -> PeftModel:

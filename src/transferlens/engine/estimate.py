@@ -14,12 +14,22 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from transferlens.engine.base import resolve_device, resolve_dtype, use_threads
 from transferlens.engine.locate import BaseFolder
 from transferlens.study import ComputeSpec, MethodSpec
 
-__all__ = ["Estimate", "ModelSize", "Work", "estimate", "measure_rate", "model_size"]
+__all__ = [
+    "Estimate",
+    "ModelSize",
+    "Work",
+    "available_memory",
+    "estimate",
+    "measure_rate",
+    "model_size",
+    "needs_checkpoints",
+]
 
 _EFFICIENCY = 0.5
 """Share of the rate of bare matrix products that a model reaches."""
@@ -81,6 +91,8 @@ class Estimate:
     disk_bytes: int
     flops_per_second: float
     """Measured rate of this machine's matrix products."""
+    checkpointing: bool
+    """Whether training computes hidden states again instead of keeping them."""
 
     @property
     def seconds(self) -> float:
@@ -139,7 +151,13 @@ def measure_rate(compute: ComputeSpec, *, hidden: int, seconds: float = 0.15) ->
 
 
 def estimate(
-    size: ModelSize, work: Work, *, rate: float, device: str, dtype_bytes: int
+    size: ModelSize,
+    work: Work,
+    *,
+    rate: float,
+    device: str,
+    dtype_bytes: int,
+    checkpointing: bool = False,
 ) -> Estimate:
     """Return what some work costs on a model of some size.
 
@@ -151,12 +169,16 @@ def estimate(
         Type of the device, such as ``"cpu"`` or ``"cuda"``.
     dtype_bytes
         Bytes of one weight of the base.
+    checkpointing
+        Whether training computes hidden states again instead of keeping them.
     """
     speed = rate * _EFFICIENCY
     layer = _LAYER_SECONDS.get(device, 1e-4) * size.n_layers
     token = _ELEMENT_SECONDS.get(device, 1e-10) * size.n_layers * size.hidden
     head = size.hidden * size.vocabulary
-    train_flops = (4 * size.n_body + 6 * size.n_lora) * work.train_tokens
+    # Checkpoints cost another pass forward.
+    passes = 3 / 2 if checkpointing else 1
+    train_flops = passes * (4 * size.n_body + 6 * size.n_lora) * work.train_tokens
     train_flops += 4 * head * work.learnt_tokens
     train_passes = max(work.train_steps, work.train_tokens / _PASS_TOKENS)
     tokens = work.read_tokens + work.written_tokens
@@ -169,15 +191,38 @@ def estimate(
         + 3 * layer * train_passes
         + 3 * token * work.train_tokens,
         evaluate_seconds=read_flops / speed + layer * read_passes + token * tokens,
-        memory_bytes=_memory(size, work, dtype_bytes),
+        memory_bytes=_memory(size, work, dtype_bytes, checkpointing=checkpointing),
         disk_bytes=work.n_adapters * size.n_lora * 4 + work.n_predictions * _ROW_BYTES,
         flops_per_second=rate,
+        checkpointing=checkpointing,
     )
 
 
-def _memory(size: ModelSize, work: Work, dtype_bytes: int) -> int:
+def needs_checkpoints(
+    size: ModelSize, work: Work, *, dtype_bytes: int, available: int | None
+) -> bool:
+    """Whether training would need more memory than there is; False where that is unknown."""
+    wanted = _memory(size, work, dtype_bytes, checkpointing=False)
+    return available is not None and wanted > available
+
+
+def available_memory(device: str) -> int | None:
+    """Return the bytes that a device can still give; None where the system does not say."""
+    import torch
+
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    info = Path("/proc/meminfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return next((1024 * int(kilobytes) for kilobytes in found), None)
+
+
+def _memory(size: ModelSize, work: Work, dtype_bytes: int, *, checkpointing: bool) -> int:
     """Return the peak of training or evaluation, whichever is larger."""
-    per_token = 20 * size.hidden * size.n_layers * dtype_bytes
+    # Of each layer its input alone, and all of one layer at a time.
+    kept_layers = 20 + size.n_layers if checkpointing else 20 * size.n_layers
+    per_token = kept_layers * size.hidden * dtype_bytes
     learnt_share = work.learnt_tokens / max(work.train_tokens, 1)
     logits = 12 * size.vocabulary * learnt_share
     # Weights, gradients and two moments of an adapter, in float32.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,7 @@ from transferlens.errors import EngineError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["left_padded", "logits_at", "refuse_nan", "right_padded", "shares_prefixes"]
-
-_PLAIN_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+__all__ = ["logits_at", "refuse_nan", "right_padded", "token_wise"]
 
 
 def right_padded(rows: Sequence[Sequence[int]], *, pad: int, device: torch.device) -> torch.Tensor:
@@ -29,36 +26,30 @@ def right_padded(rows: Sequence[Sequence[int]], *, pad: int, device: torch.devic
     return torch.tensor(filled, device=device)
 
 
-def left_padded(
-    rows: Sequence[Sequence[int]], *, pad: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows as a matrix, filled up on the left, and the mask of what is real."""
-    width = max(len(row) for row in rows)
-    filled = [[*[pad] * (width - len(row)), *row] for row in rows]
-    real = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-    return torch.tensor(filled, device=device), torch.tensor(real, device=device)
-
-
 def logits_at(
     model: PreTrainedModel,
     tokens: torch.Tensor,
     places: tuple[torch.Tensor, torch.Tensor],
     **more: Any,
 ) -> tuple[torch.Tensor, Any]:
-    """Run a model and return logits at some places, as float32 (place, token), and its output.
+    """Run a model and return logits at some places (place, token), and its output.
 
     The output layer sees only the hidden states at ``places``: rows and
     columns of ``tokens``. What the model does to its logits afterwards
-    (scaling, capping) still happens.
+    (scaling, capping) still happens. Half precision is widened to float32.
     """
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if head is None:
         output = model(tokens, **more)
-        return output.logits[places].float(), output
+        return _wide(output.logits[places]), output
     with _only(head, places) as called:
         output = model(tokens, **more)
     # Some models multiply by the layer's weights themselves.
-    return (output.logits[0] if called else output.logits[places]).float(), output
+    return _wide(output.logits[0] if called else output.logits[places]), output
+
+
+def _wide(logits: torch.Tensor) -> torch.Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 @contextmanager
@@ -77,6 +68,53 @@ def _only(head: torch.nn.Module, places: tuple[torch.Tensor, torch.Tensor]) -> I
         handle.remove()
 
 
+@contextmanager
+def token_wise(model: PreTrainedModel, columns: torch.Tensor, width: int) -> Iterator[None]:
+    """Let the last layer of a model compute only what some columns of its one row need.
+
+    The feed-forward block and the projections of queries and of what attention
+    gives work token by token, and after the last layer nobody looks at other
+    columns: for those they give 0. Keys and values stay whole. A layer whose
+    parts have other names computes everything.
+
+    Parameters
+    ----------
+    columns
+        Columns that are looked at, each once.
+    width
+        Columns of the row.
+    """
+
+    def gather(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        return (inputs[0][:, columns],)
+
+    def scatter(_: torch.nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return output.new_zeros(1, width, output.shape[-1]).index_copy(1, columns, output)
+
+    handles = []
+    for part in _token_wise_parts(model) if len(columns) < width else ():
+        handles += [
+            part.register_forward_pre_hook(gather),
+            part.register_forward_hook(scatter),
+        ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _token_wise_parts(model: PreTrainedModel) -> list[torch.nn.Module]:
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    layers = getattr(decoder, "layers", None) or getattr(decoder, "h", None) or [None]
+    found = [
+        getattr(block, name, None)
+        for block in (layers[-1], getattr(layers[-1], "self_attn", None))
+        for name in ("mlp", "q_proj", "o_proj")
+    ]
+    return [part for part in found if part is not None]
+
+
 def refuse_nan(values: torch.Tensor) -> None:
     """Stop where a model computes NaN: an answer must not be read out of it.
 
@@ -91,14 +129,3 @@ def refuse_nan(values: torch.Tensor) -> None:
             "method.learning_rate; without one, set compute.dtype=float32"
         )
         raise EngineError(msg)
-
-
-def shares_prefixes(model: PreTrainedModel) -> bool:
-    """Whether the keys and values of a prompt can be kept, selected and continued.
-
-    False for models without rotary or learned positions that one can name, and
-    for those that keep a running state: they are evaluated row by row, whole.
-    """
-    named = inspect.signature(model.forward).parameters
-    layers = set(getattr(model.config, "layer_types", None) or ())
-    return {"position_ids", "past_key_values"} <= set(named) and layers <= _PLAIN_LAYERS

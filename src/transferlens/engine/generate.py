@@ -10,18 +10,17 @@ import torch
 from transferlens.engine.base import Base
 from transferlens.engine.batches import by_length
 from transferlens.engine.encode import Codec
-from transferlens.engine.forward import (
-    left_padded,
-    logits_at,
-    refuse_nan,
-    right_padded,
-    shares_prefixes,
-)
+from transferlens.engine.forward import logits_at, refuse_nan, right_padded
+from transferlens.engine.memory import read_prompts
+from transferlens.engine.packed import packs
 
 __all__ = ["Completion", "generate", "generate_plainly"]
 
 _MARGIN = 8
 """Tokens beyond those of a stop string, for tokenizers that treat a text's first token apart."""
+
+_CROWD = 0.85
+"""Share of rows that are still writing below which those that have finished leave the batch."""
 
 _BYTES = 4
 """Most tokens that one character can take: its bytes in UTF-8."""
@@ -113,7 +112,7 @@ def generate(
         _Row(number, prompt, max(min(max_new_tokens, limit - len(prompt)), 1))
         for number, prompt in enumerate(prompts)
     ]
-    write = _write_batch if shares_prefixes(base.model) else _write_whole
+    write = _write_batch if packs(base.model) else _write_whole
     for batch in by_length([len(r.prompt) + r.budget for r in rows], max_tokens=batch_tokens):
         some = [rows[i] for i in batch]
         write(base, some, ending)
@@ -135,28 +134,22 @@ def generate_plainly(
 
 def _write_batch(base: Base, rows: Sequence[_Row], ending: _Ending) -> None:
     """Let all rows of a batch write, each step reading only the token before."""
-    active = list(rows)
-    tokens, real = left_padded([r.prompt for r in rows], pad=base.codec.pad, device=base.device)
-    positions = (real.cumsum(-1) - 1).clamp(min=0)
-    cache = None
-    while active:
-        places = torch.arange(len(active), device=base.device)
-        last = torch.full_like(places, tokens.shape[1] - 1)
-        logits, output = logits_at(
-            base.model, tokens, (places, last), attention_mask=real,
-            position_ids=positions, past_key_values=cache, use_cache=True,
-        )  # fmt: skip
-        cache = output.past_key_values
+    longest = max(row.budget for row in rows)
+    logits, memory = read_prompts(base, [row.prompt for row in rows], room=longest)
+    active, alive = list(rows), list(range(len(rows)))
+    while True:
         chosen = _most_likely(logits)
-        going = _advance(active, chosen.tolist(), ending)
-        if len(going) < len(active):
-            keep = torch.tensor(going, device=base.device, dtype=torch.long)
-            active = [active[i] for i in going]
-            if active:
-                cache.batch_select_indices(keep)
-            chosen, real, positions = chosen[keep], real[keep], positions[keep]
-        tokens, positions = chosen[:, None], positions[:, -1:] + 1
-        real = torch.cat([real, torch.ones_like(tokens)], dim=1)
+        going = _advance([active[i] for i in alive], chosen[alive].tolist(), ending)
+        alive = [alive[i] for i in going]
+        if not alive:
+            return
+        # Leaving costs a copy of what the others remember, so rows leave together.
+        if len(alive) <= _CROWD * len(active):
+            keep = torch.tensor(alive, device=base.device)
+            memory.keep(keep)
+            chosen, active = chosen[keep], [active[i] for i in alive]
+            alive = list(range(len(active)))
+        logits = memory.read(base.model, chosen)
 
 
 def _write_whole(base: Base, rows: Sequence[_Row], ending: _Ending) -> None:

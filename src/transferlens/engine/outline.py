@@ -9,16 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 from transferlens.engine.locate import BaseFolder, locate_base
+from transferlens.errors import SpecError
 from transferlens.metrics import Scorer, scorer_for
 from transferlens.results import Cell, Plan, PlannedAdapter, SourceInfo, TargetInfo
-from transferlens.study import BASE, StudySpec, TaskRef
-from transferlens.tasks import Example, Role, Task, content_hash, load_task
+from transferlens.study import BASE, ControlSpec, StudySpec, TaskRef
+from transferlens.tasks import (
+    Example,
+    Original,
+    Role,
+    Task,
+    content_hash,
+    load_task,
+    make_twin,
+)
 
 __all__ = ["ENGINE_VERSION", "Outline", "Part", "outline_study"]
 
@@ -34,6 +43,10 @@ class Part:
     task: Task
     role: Role
     examples: tuple[Example, ...]
+    control: ControlSpec | None = None
+    """For a twin: whose, and in which property it differs."""
+    notes: tuple[str, ...] = ()
+    """What should be known of the rows of a twin."""
 
     @cached_property
     def content(self) -> str:
@@ -58,6 +71,7 @@ class Outline:
     spec: StudySpec
     base: BaseFolder
     sources: tuple[Part, ...]
+    """The study's sources, then their twins."""
     targets: tuple[Part, ...]
     plan: Plan
 
@@ -78,12 +92,13 @@ def outline_study(spec: StudySpec, known_base: Mapping[str, Any] | None = None) 
     SpecError
         A task, metric, extractor or folder that the study names does not exist.
     DataError
-        Rows cannot be read or do not fit their task.
+        Rows cannot be read or do not fit their task, or a twin cannot be made of its source.
     EngineError
         The base model is not there.
     """
     base = locate_base(spec)
-    sources = _parts(spec, "sources")
+    originals = _parts(spec, "sources")
+    sources = (*originals, *_twins(spec, base, originals))
     targets = _parts(spec, "targets")
     record = _base_record(base, known_base or {})
     adapters = tuple(
@@ -91,11 +106,13 @@ def outline_study(spec: StudySpec, known_base: Mapping[str, Any] | None = None) 
             id=_adapter_id(spec, source, seed, record["fingerprint"]),
             source=source.name,
             seed=seed,
+            training_seed=_training_seed(source, seed) if _is_reseeded(source) else None,
             n_rows=len(source.examples),
         )
         for source in sources
         for seed in spec.seeds
     )
+    _refuse_same_adapters(spec, adapters)
     runs = [(record["fingerprint"][:32], BASE, 0)]
     runs += [(adapter.id, adapter.source, adapter.seed) for adapter in adapters]
     plan = Plan(
@@ -127,6 +144,69 @@ def _parts(spec: StudySpec, role: Role) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def _twins(spec: StudySpec, base: BaseFolder, sources: Sequence[Part]) -> list[Part]:
+    originals = {
+        part.name: Original(
+            task=part.task,
+            examples=part.examples,
+            count_tokens=partial(_count_tokens, spec, base, part.task.spec.separator),
+        )
+        for part in sources
+    }
+    tasks = {part.name: part.task for part in sources}
+    twins = []
+    for index, control in enumerate(spec.controls):
+        where = spec.where("controls", index, control.kind)
+        examples, notes = make_twin(control, originals, seed=spec.limits.seed, where=where)
+        task = replace(tasks[control.source], name=control.name, where=where)
+        twins.append(
+            Part(
+                name=control.name,
+                task=task,
+                role="sources",
+                examples=examples,
+                control=control,
+                notes=notes,
+            )
+        )
+    return twins
+
+
+def _count_tokens(
+    spec: StudySpec, base: BaseFolder, separator: str, examples: Sequence[Example]
+) -> list[int]:
+    """Return the tokens that training would see of each row."""
+    from transferlens.engine.base import load_codec
+
+    rows = load_codec(base).training_rows(
+        [example.prompt for example in examples],
+        [separator + example.completion for example in examples],
+        max_length=spec.method.max_length or base.context,
+    )
+    return [len(row.tokens) if row.n_learnt else 0 for row in rows]
+
+
+def _is_reseeded(source: Part) -> bool:
+    return source.control is not None and source.control.reseeded is not None
+
+
+def _training_seed(source: Part, seed: int) -> int:
+    step = source.control.reseeded if source.control else None
+    return seed + (step or 0)
+
+
+def _refuse_same_adapters(spec: StudySpec, adapters: Sequence[PlannedAdapter]) -> None:
+    """Refuse a twin that is another adapter of the study in everything but its name."""
+    first: dict[str, str] = {}
+    places = {control.name: index for index, control in enumerate(spec.controls)}
+    for adapter in adapters:
+        other = first.setdefault(adapter.id, adapter.source)
+        if other != adapter.source and adapter.source in places:
+            where = spec.where("controls", places[adapter.source])
+            msg = f"{where}: this is the same adapter as {other!r}; remove one of them"
+            raise SpecError(msg)
+
+
 def _base_record(base: BaseFolder, known: Mapping[str, Any]) -> dict[str, Any]:
     trusted = known.get("stamp") == base.stamp and isinstance(known.get("fingerprint"), str)
     return {
@@ -143,7 +223,7 @@ def _adapter_id(spec: StudySpec, source: Part, seed: int, fingerprint: str) -> s
         rows=source.content,
         separator=source.task.spec.separator,
         method=spec.method.model_dump(mode="json"),
-        seed=seed,
+        seed=_training_seed(source, seed),
         dtype=spec.compute.dtype,
     )
 
@@ -204,4 +284,7 @@ def _source_info(source: Part) -> SourceInfo:
         n_rows=len(source.examples),
         content_hash=source.content,
         examples_id=source.examples_id,
+        twin_of=source.control.source if source.control else None,
+        control=source.control.kind if source.control else None,
+        control_value=source.control.value if source.control else None,
     )

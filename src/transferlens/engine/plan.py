@@ -10,7 +10,15 @@ import numpy as np
 
 from transferlens.engine.base import load_codec, resolve_device, resolve_dtype
 from transferlens.engine.batches import optimizer_steps
-from transferlens.engine.estimate import Estimate, Work, estimate, measure_rate, model_size
+from transferlens.engine.estimate import (
+    Estimate,
+    Work,
+    available_memory,
+    estimate,
+    measure_rate,
+    model_size,
+    needs_checkpoints,
+)
 from transferlens.engine.outline import Outline, outline_study
 from transferlens.engine.prepare import (
     PreparedSource,
@@ -23,7 +31,15 @@ from transferlens.results import Plan
 from transferlens.study import StudySpec
 from transferlens.tasks import count_leaked
 
-__all__ = ["SourcePlan", "StudyPlan", "TargetPlan", "estimate_plan", "plan_study", "prepare_study"]
+__all__ = [
+    "SourcePlan",
+    "StudyPlan",
+    "TargetPlan",
+    "estimate_plan",
+    "plan_study",
+    "prepare_study",
+    "wants_checkpoints",
+]
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -115,7 +131,12 @@ def prepare_study(outline: Outline) -> StudyPlan:
         plan=replace(outline.plan, adapters=adapters),
         sources=sources,
         targets=tuple(_target_plan(target) for target in questions.values()),
-        notes=(*_truncation_notes(sources), *_leak_notes(outline), *_seed_notes(spec)),
+        notes=(
+            *_truncation_notes(sources),
+            *_leak_notes(outline),
+            *_twin_notes(outline),
+            *_seed_notes(spec),
+        ),
         outline=outline,
         training=training,
         questions=questions,
@@ -133,8 +154,23 @@ def estimate_plan(plan: StudyPlan) -> StudyPlan:
         rate=measure_rate(spec.compute, hidden=size.hidden),
         device=device.type,
         dtype_bytes=_DTYPE_BYTES[resolve_dtype(spec.compute.dtype, device)],
+        checkpointing=wants_checkpoints(plan),
     )
     return replace(plan, estimate=cost)
+
+
+def wants_checkpoints(plan: StudyPlan) -> bool:
+    """Whether training is to compute hidden states again: as the study says, or for memory."""
+    spec = plan.outline.spec
+    if spec.compute.checkpointing is not None:
+        return spec.compute.checkpointing
+    device = resolve_device(spec.compute.device)
+    return needs_checkpoints(
+        model_size(plan.outline.base, spec.method),
+        _work(plan),
+        dtype_bytes=_DTYPE_BYTES[resolve_dtype(spec.compute.dtype, device)],
+        available=available_memory(device.type),
+    )
 
 
 def _within(outline: Outline, wanted: int | None, *place: str) -> int:
@@ -217,6 +253,8 @@ def _leak_notes(outline: Outline) -> list[str]:
     found = [
         (source.name, target.name, count_leaked(source.examples, target.examples))
         for source in outline.sources
+        # What a twin shares with a target, its source shares with it too.
+        if source.control is None
         for target in outline.targets
     ]
     return [
@@ -224,6 +262,10 @@ def _leak_notes(outline: Outline) -> list[str]:
         for source, target, count in found
         if count
     ]
+
+
+def _twin_notes(outline: Outline) -> list[str]:
+    return [f"{source.name}: {note}" for source in outline.sources for note in source.notes]
 
 
 def _seed_notes(spec: StudySpec) -> list[str]:

@@ -145,17 +145,21 @@ def _warn_of_missing(folder: Path, plan: Plan) -> None:
 
 def _finish(store: StudyStore, outline: Outline, log: Log) -> None:
     from transferlens.engine.base import load_base
+    from transferlens.engine.perplexity import with_base_nll
     from transferlens.engine.plan import prepare_study
     from transferlens.engine.texts import example_texts, training_texts
 
     study = prepare_study(outline)
     store.collect_garbage()
+    earlier = _stored_plan(store)
     store.write_plan(study.plan)
     _forget_old_failures(store, study.plan)
     base = load_base(outline.base, outline.spec.compute)
+    sources = study.training.values()
+    store.write_plan(with_base_nll(study.plan, base, sources, earlier=earlier))
     for target in study.questions.values():
         store.write_examples(target.part.examples_id, example_texts(target.part))
-    for source in study.training.values():
+    for source in sources:
         store.write_examples(source.part.examples_id, training_texts(source, base.codec))
     job = _Job(store, study, base, log)
     groups = _unfinished(store, study.plan)
@@ -222,7 +226,7 @@ def _attempt(job: _Job, group: _Group) -> bool:
 
 
 def _work(job: _Job, group: _Group) -> None:
-    from transferlens.engine.adapters import with_saved_adapter
+    from transferlens.engine.adapters import with_merged_adapter
 
     done = job.store.done_cells()
     left = [cell for cell in group.cells if cell.id not in done]
@@ -235,7 +239,7 @@ def _work(job: _Job, group: _Group) -> None:
         _require_adapter(job, group.adapter)
         if left:
             folder = job.store.adapter_dir(group.adapter)
-            with with_saved_adapter(job.base.model, folder):
+            with with_merged_adapter(job.base.model, folder):
                 _evaluate(job, left)
 
 
@@ -263,6 +267,7 @@ def _reason(error: Exception) -> str:
 
 def _require_adapter(job: _Job, adapter: PlannedAdapter) -> None:
     """Train the adapter unless it is stored already, whole."""
+    from transferlens.engine.plan import wants_checkpoints
     from transferlens.engine.train import train_adapter
 
     if job.store.adapter_done(adapter):
@@ -278,7 +283,8 @@ def _require_adapter(job: _Job, adapter: PlannedAdapter) -> None:
         job.study.training[adapter.source].rows,
         temporary,
         method=job.study.outline.spec.method,
-        seed=adapter.seed,
+        seed=adapter.seed if adapter.training_seed is None else adapter.training_seed,
+        checkpointing=wants_checkpoints(job.study),
         report=partial(_report_step, job.log),
     )
     manifest = _manifest(job, adapter, training)
@@ -300,6 +306,7 @@ def _manifest(job: _Job, adapter: PlannedAdapter, training: Training) -> dict[st
         "adapter_id": adapter.id,
         "source": adapter.source,
         "content_hash": part.content,
+        "control": part.control and part.control.model_dump(mode="json", exclude_none=True),
         "base": job.study.plan.base,
         "method": job.study.outline.spec.method.model_dump(mode="json"),
         "training": training.to_dict(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,25 @@ from transferlens.engine.adapters import lora_config, save_adapter, with_new_ada
 from transferlens.engine.batches import by_length, optimizer_steps
 from transferlens.engine.encode import TrainingRow
 from transferlens.engine.forward import logits_at, right_padded
+from transferlens.engine.packed import Pack, Tree, fill_up, packed, packs
 from transferlens.errors import EngineError
 from transferlens.study import MethodSpec
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
     from transferlens.engine.base import Base
 
-__all__ = ["Diverged", "Step", "Training", "rate_factor", "train_adapter"]
+__all__ = [
+    "Diverged",
+    "Step",
+    "Training",
+    "packed_loss",
+    "padded_loss",
+    "rate_factor",
+    "train_adapter",
+]
 
 _PASS_TOKENS = 2048
 """Tokens per forward pass: enough to keep a processor busy, few enough for its memory."""
@@ -81,6 +91,7 @@ def train_adapter(
     *,
     method: MethodSpec,
     seed: int,
+    checkpointing: bool = False,
     report: Callable[[Step], None] = lambda _: None,
 ) -> Training:
     """Train an adapter on rows and write it to ``folder``.
@@ -92,6 +103,9 @@ def train_adapter(
     ----------
     seed
         Decides the initial weights, the order of the rows, and dropout.
+    checkpointing
+        Compute the hidden states of each layer again on the way back instead
+        of keeping them; the same bits with less memory.
     report
         Called after each optimizer step.
 
@@ -116,7 +130,11 @@ def train_adapter(
     )
     began = time.perf_counter()
     config = lora_config(method, base=base.name, revision=base.revision)
-    with _seeded(seed), with_new_adapter(base.model, config) as adapted:
+    with (
+        _seeded(seed),
+        with_new_adapter(base.model, config) as adapted,
+        _checkpoints(base.model) if checkpointing else nullcontext(),
+    ):
         adapted.train()
         steps = []
         for step in _steps(base, [[learnable[i] for i in batch] for batch in plan], method):
@@ -157,6 +175,18 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _checkpoints(model: PreTrainedModel) -> Iterator[None]:
+    """Keep nothing inside a layer on the way forward."""
+    # Renamed within transformers 5.
+    kind = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    getattr(model, f"{kind}_checkpointing_enable")({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        getattr(model, f"{kind}_checkpointing_disable")()
 
 
 def _steps(
@@ -208,23 +238,42 @@ def _backward(base: Base, weights: Sequence[torch.Tensor], batch: Sequence[Train
     """Leave the gradients of the mean loss per completion token in the weights; return the loss."""
     # The sum is divided only at the end: in float16 small gradients would vanish on their way.
     learnt = sum(row.n_learnt for row in batch)
+    is_packed = packs(base.model)
+    sizes = [len(row.tokens) for row in batch]
+    parts = (
+        fill_up(sizes, max_tokens=_PASS_TOKENS)
+        if is_packed
+        else by_length(sizes, max_tokens=_PASS_TOKENS)
+    )
     losses = []
-    for part in by_length([len(row.tokens) for row in batch], max_tokens=_PASS_TOKENS):
-        loss = _summed_loss(base, [batch[i] for i in part])
-        torch.autograd.backward(loss)
-        losses.append(loss.detach())
+    for part in parts:
+        with (packed_loss if is_packed else padded_loss)(base, [batch[i] for i in part]) as loss:
+            torch.autograd.backward(loss)
+            losses.append(loss.detach())
     for weight in weights:
         if weight.grad is not None:
             weight.grad.div_(learnt)
     return sum(loss.item() for loss in losses) / learnt
 
 
-def _summed_loss(base: Base, rows: Sequence[TrainingRow]) -> torch.Tensor:
-    """Return the sum of the cross-entropies of all completion tokens."""
+@contextmanager
+def packed_loss(base: Base, rows: Sequence[TrainingRow]) -> Iterator[torch.Tensor]:
+    """Yield the sum of the cross-entropies of all completion tokens; no padding is read."""
     # The last token is only predicted, never read.
+    pack = Pack([Tree(row.tokens[:-1]) for row in rows], base.device)
+    learnt = [(i, j) for i, row in enumerate(rows) for j in range(row.n_prompt, len(row.tokens))]
+    columns = torch.tensor([pack.starts[i] + j - 1 for i, j in learnt], device=base.device)
+    gold = torch.tensor([rows[i].tokens[j] for i, j in learnt], device=base.device)
+    with packed(base.model, pack, columns) as logits:
+        yield cross_entropy(logits, gold, reduction="sum")
+
+
+@contextmanager
+def padded_loss(base: Base, rows: Sequence[TrainingRow]) -> Iterator[torch.Tensor]:
+    """Yield what `packed_loss` does, for any causal model: rows are filled up to one length."""
     tokens = right_padded([r.tokens[:-1] for r in rows], pad=base.codec.pad, device=base.device)
     where = [(i, j - 1) for i, r in enumerate(rows) for j in range(r.n_prompt, len(r.tokens))]
     index = torch.tensor(where, device=base.device)
     gold = torch.tensor([t for r in rows for t in r.tokens[r.n_prompt :]], device=base.device)
     logits, _ = logits_at(base.model, tokens, (index[:, 0], index[:, 1]), use_cache=False)
-    return cross_entropy(logits, gold, reduction="sum")
+    yield cross_entropy(logits, gold, reduction="sum")

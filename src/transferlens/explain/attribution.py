@@ -29,13 +29,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import polars as pl
 import xarray as xr
 
 from transferlens.errors import AnalysisError, did_you_mean
-from transferlens.explain.answers import TargetAnswers, iter_answers
+from transferlens.explain.amounts import amount, scale_and_unit
+from transferlens.explain.answers import MISSING, TargetAnswers, iter_answers
 from transferlens.explain.confusion import answer_marks
 from transferlens.explain.frames import cell_frame
 from transferlens.explain.labels import right_at_mix
@@ -45,9 +47,15 @@ from transferlens.explain.prior import (
     label_shares,
     preferences,
 )
-from transferlens.explain.resample import checked, percentile_interval, resampled_sums
+from transferlens.explain.ratio import ratio
+from transferlens.explain.resample import (
+    checked,
+    draw_weights,
+    percentile_interval,
+    placed_sums,
+)
 from transferlens.explain.shapley import shapley
-from transferlens.explain.strata import Sides, paired, strata_columns, strata_of
+from transferlens.explain.strata import Sides, Strata, paired, strata_of, strata_sums
 from transferlens.results import TransferStudy
 from transferlens.stats.arrays import BoolArray, FloatArray
 
@@ -126,8 +134,8 @@ class Attribution:
 
     def _target(self, answers: TargetAnswers, rng: np.random.Generator) -> xr.Dataset:
         # Every part of the sources sees the same resamples.
-        state = int(rng.integers(2**63))
-        parts = [self._part(part, state) for part in _parts(answers)]
+        weights = draw_weights(rng, n_resamples=self.n_resamples, n_examples=len(answers.example))
+        parts = [self._part(part, weights) for part in _parts(answers)]
         data = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         by = "none" if not answers.labels else "answers" if answers.logs is None else "likelihoods"
         return xr.Dataset(
@@ -136,49 +144,50 @@ class Attribution:
             coords={"source": list(answers.models[1:]), "target": answers.info.name},
         )
 
-    def _part(self, answers: TargetAnswers, state: int) -> dict[str, FloatArray]:
-        strata = strata_columns(answers)
-        prior = _prior_columns(answers)
-        shapes = (strata.shape[1:], prior.shape[1:])
-        columns = np.concatenate([a.reshape(len(a), -1) for a in (strata, prior)], axis=1)
-        sums = resampled_sums(
-            columns, rng=np.random.default_rng(state), n_resamples=self.n_resamples
-        )
-        split = int(np.prod(shapes[0]))
-        tables, priors = (
-            part.reshape(len(sums), *shape)
-            for part, shape in zip((sums[:, :split], sums[:, split:]), shapes, strict=True)
-        )
-        drawn = _contributions(tables, _prior_effects(priors, answers))
+    def _part(self, answers: TargetAnswers, weights: FloatArray) -> dict[str, FloatArray]:
+        strata = strata_of(strata_sums(answers, weights))
+        drawn = _contributions(strata, _prior_effects(answers, weights))
         result: dict[str, FloatArray] = {}
         for name, values in drawn.items():
-            upwards = answers.sign * values
+            upwards = answers.sign * values.T
             low, high = percentile_interval(upwards, self.confidence)
             result |= {name: upwards[0], f"{name}_low": low, f"{name}_high": high}
         return result
 
 
-def _contributions(tables: FloatArray, prior: Sides) -> dict[str, FloatArray]:
-    """Return gain and mechanisms, (resample, source) each; see the module."""
-    strata = strata_of(tables)
-
-    def from_one(own: int, taken: frozenset[str]) -> FloatArray:
-        """Return the mean score of one model with some mechanisms taken from the other."""
-        other = 1 - own
-        share = strata.share[other if "length" in taken else own]
-        readable = strata.readable[other if "format" in taken else own]
-        read = (share * readable).sum(axis=-1)
-        score = (share * readable * strata.read_score[own]).sum(axis=-1)
-        score = score + (share * (1.0 - readable) * strata.unread_score[own]).sum(axis=-1)
-        return np.asarray(score + read * prior[own] if "prior" in taken else score)
+def _contributions(strata: Strata, prior: Sides) -> dict[str, FloatArray]:
+    """Return gain and mechanisms, (source, resample) each; see the module."""
+    score, read = _exchanged(strata)
 
     def value(adapters: frozenset[str]) -> FloatArray:
-        if "skill" in adapters:
-            return from_one(1, frozenset(MECHANISMS) - adapters)
-        return from_one(0, adapters)
+        """Return the mean score where these mechanisms are the adapter's."""
+        own = int("skill" in adapters)
+        length, form = (int(name in adapters) for name in ("length", "format"))
+        mean = score[own, length, form]
+        # A preference is taken from the other where it is not the own model's.
+        if ("prior" in adapters) == bool(own):
+            return mean
+        return np.asarray(mean + read[length, form] * prior[own])
 
     found = shapley(MECHANISMS, value)
     return {"gain": strata.total.adapter - strata.total.base, **found}
+
+
+def _exchanged(
+    strata: Strata,
+) -> tuple[dict[tuple[int, int, int], FloatArray], dict[tuple[int, int], FloatArray]]:
+    """Return mean scores by whose answers, lengths and readability they have; and shares read."""
+    read, score = {}, {}
+    for length, form in product(range(2), range(2)):
+        readable = strata.share[length] * strata.readable[form]
+        unreadable = strata.share[length] - readable
+        read[length, form] = readable.sum(axis=0)
+        for own in range(2):
+            of_read, of_unread = strata.read_score[own], strata.unread_score[own]
+            score[own, length, form] = np.einsum("ksr,ksr->sr", readable, of_read) + np.einsum(
+                "ksr,ksr->sr", unreadable, of_unread
+            )
+    return score, read
 
 
 def _parts(answers: TargetAnswers) -> Iterator[TargetAnswers]:
@@ -194,45 +203,70 @@ def _parts(answers: TargetAnswers) -> Iterator[TargetAnswers]:
         yield replace(answers, models=names, logs=logs, **arrays)
 
 
-def _prior_columns(answers: TargetAnswers) -> FloatArray:
-    """Return what the label mixes are computed from, (example, source, side, ...).
+def _prior_effects(answers: TargetAnswers, weights: FloatArray) -> Sides:
+    """Return what the other's label mix does to the score of a readable answer.
 
-    Confusion marks (gold, answer) of readable answers; or, with likelihoods, how much
-    more often the model is right with the other's label mix than with its own, and the
-    number of answers.
+    (source, resample) each.
     """
-    both = paired(answers)
-    n_sources, n = both.shape
     if not answers.labels:
-        return np.zeros((n, n_sources, 2, 0))
-    marks = answer_marks(answers)[:, :, :-1]
-    K = len(answers.labels)
-    use = both & (answers.gold >= 0)
+        nothing = np.zeros((len(answers.models) - 1, weights.shape[1]))
+        return Sides(nothing, nothing)
+    worth = _worth(answers)
+    use = paired(answers) & (answers.gold >= 0)
     if answers.logs is not None:
-        return _likelihood_columns(answers, marks, use)
-    columns = np.zeros((n, n_sources, 2, K, K))
-    for source in range(n_sources):
-        at = np.flatnonzero(use[source])
-        for side, model in enumerate((0, 1 + source)):
-            columns[at, source, side, answers.gold[at]] = marks[model, at]
-    return columns
+        change = _likelihood_changes(answers, use, weights)
+    else:
+        sums = np.moveaxis(_confusion_sums(answers, use, weights), (1, 2), (-2, -1))
+        exchanged = counts_with_preferences(sums, preferences(sums)[::-1])
+        change = _accuracy(exchanged) - _accuracy(sums + SMOOTHING)
+    return Sides(worth * change[0], worth * change[1])
 
 
-def _likelihood_columns(answers: TargetAnswers, marks: FloatArray, use: BoolArray) -> FloatArray:
-    tables = _tables(answers, marks)
-    mix = tables.sum(axis=1)
-    shares = mix / np.maximum(mix.sum(axis=1, keepdims=True), 1e-12)
-    own = right_at_mix(answers, shares)
-    columns = np.zeros((use.shape[1], len(use), 2, 2))
-    for source in range(len(use)):
-        pair = [0, 1 + source]
-        exchanged = _right_exchanged(answers, tables[pair], shares[pair], pair)
-        changes = exchanged - own[pair]
-        whole = use[source] & ~np.isnan(changes).any(axis=0)
-        for side, change in enumerate(changes):
-            columns[:, source, side, 0] = np.where(whole, change, 0.0)
-            columns[:, source, side, 1] = whole
-    return columns
+def _confusion_sums(answers: TargetAnswers, use: BoolArray, weights: FloatArray) -> FloatArray:
+    """Count readable answers, (side, gold, answer, source, resample)."""
+    n_sources, K = len(use), len(answers.labels)
+    shape = (2, K, K, n_sources)
+    share = 1.0 / np.maximum((answers.answer != MISSING).sum(axis=1), 1)
+    places, examples, counts = [], [], []
+    for side in range(2):
+        models = np.arange(1, n_sources + 1) if side else np.zeros(n_sources, dtype=np.int64)
+        for run in range(answers.answer.shape[1]):
+            given = answers.answer[models, run]
+            source, example = np.nonzero(use & (given >= 0))
+            cell = (side, answers.gold[example], given[source, example], source)
+            places.append(np.ravel_multi_index(cell, shape))
+            examples.append(example)
+            counts.append(share[models[source], example])
+    sums = placed_sums(
+        np.concatenate(places), np.concatenate(examples), np.concatenate(counts),
+        n_places=int(np.prod(shape)), weights=weights,
+    )  # fmt: skip
+    return sums.reshape(*shape, weights.shape[1])
+
+
+def _likelihood_changes(answers: TargetAnswers, use: BoolArray, weights: FloatArray) -> FloatArray:
+    """Return how much more often a model is right with the other's label mix.
+
+    (side, source, resample); the label mixes are those of all examples.
+    """
+    if answers.logs is None:
+        msg = "the likelihoods of the labels are not known"
+        raise AnalysisError(msg)
+    tables = _tables(answers, answer_marks(answers)[:, :, :-1])
+    base = np.zeros(len(use), dtype=np.int64)
+    adapter = np.arange(1, len(use) + 1)
+    found = np.zeros((2, len(use), weights.shape[1]))
+    changes = []
+    for own, other in ((base, adapter), (adapter, base)):
+        mixes = _exchanged_mixes(tables[own], tables[other])
+        logs = answers.logs[own]
+        exchanged, kept = (right_at_mix(logs, answers.gold, mix) for mix in mixes)
+        changes.append(exchanged - kept)
+    whole = use & ~np.isnan(changes[0]) & ~np.isnan(changes[1])
+    n = whole @ weights
+    for side, change in enumerate(changes):
+        found[side] = np.nan_to_num(ratio(np.where(whole, change, 0.0) @ weights, n))
+    return found
 
 
 def _tables(answers: TargetAnswers, marks: FloatArray) -> FloatArray:
@@ -242,76 +276,63 @@ def _tables(answers: TargetAnswers, marks: FloatArray) -> FloatArray:
     return tables
 
 
-def _right_exchanged(
-    answers: TargetAnswers, tables: FloatArray, shares: FloatArray, pair: list[int]
-) -> FloatArray:
-    """Return how often each of two models is right with the other's preferences.
+def _exchanged_mixes(own: FloatArray, other: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the label mix of models with the others' preferences, and their own mix.
 
     Likelihoods of two models differ in scale, so the preferences are those of the answers;
     they say how often each label would be answered, and the likelihoods on which examples.
+
+    Parameters
+    ----------
+    own, other
+        Confusion matrices of readable answers, (source, gold, answer).
     """
-    if answers.logs is None:
-        msg = "the likelihoods of the labels are not known"
-        raise AnalysisError(msg)
-    exchanged = counts_with_preferences(tables, preferences(tables)[::-1]).sum(axis=1)
+    mix = own.sum(axis=1)
+    shares = mix / np.maximum(mix.sum(axis=1, keepdims=True), 1e-12)
+    exchanged = counts_with_preferences(own, preferences(other)).sum(axis=1)
     # In proportion, so that equal preferences leave the label mix exactly as it is.
-    wanted = shares * exchanged / (label_shares(tables) * exchanged.sum(axis=1, keepdims=True))
-    wanted = wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1e-12)
-    two = replace(answers, models=("base", "adapter"), logs=answers.logs[pair])
-    return right_at_mix(two, wanted)
-
-
-def _prior_effects(sums: FloatArray, answers: TargetAnswers) -> Sides:
-    """Return what the other's label mix does to the score of a readable answer."""
-    if not answers.labels:
-        nothing = np.zeros(sums.shape[:2])
-        return Sides(nothing, nothing)
-    worth = _worth(answers)
-    if answers.logs is not None:
-        change = np.divide(
-            sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:-1]), where=sums[..., 1] > 0
-        )
-        return Sides(worth * change[..., 0], worth * change[..., 1])
-    exchanged = counts_with_preferences(sums, preferences(sums)[..., ::-1, :])
-    change = _accuracy(exchanged) - _accuracy(sums + SMOOTHING)
-    return Sides(worth * change[..., 0], worth * change[..., 1])
+    wanted = shares * exchanged / (label_shares(own) * exchanged.sum(axis=1, keepdims=True))
+    return wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1e-12), shares
 
 
 def _accuracy(table: FloatArray) -> FloatArray:
     return np.asarray(np.trace(table, axis1=-2, axis2=-1) / table.sum(axis=(-2, -1)))
 
 
-def _worth(answers: TargetAnswers) -> float:
-    """Return how much more a right label scores than a wrong one."""
+def _worth(answers: TargetAnswers) -> FloatArray:
+    """Return how much more a right label scores than a wrong one, for base and adapter together.
+
+    (source, 1)
+    """
     known = answers.scored & (answers.answer >= 0)
     right = answers.answer == answers.gold
-    hits, misses = answers.score[known & right], answers.score[known & ~right]
-    if not len(hits) or not len(misses):
-        return 1.0 if answers.info.higher_is_better else -1.0
-    return float(hits.mean() - misses.mean())
+    means = []
+    for group in (known & right, known & ~right):
+        n = group.sum(axis=(1, 2)).astype(np.float64)
+        total = np.where(group, answers.score, 0.0).sum(axis=(1, 2))
+        means.append(ratio(total[1:] + total[0], n[1:] + n[0]))
+    worth = means[0] - means[1]
+    # Where all answers are right, or none is, the usual score of an answer.
+    return np.where(np.isnan(worth), answers.sign, worth)[:, None]
 
 
 def _sentence(source: str, target: str, cell: dict[str, float | str]) -> str:
     gain = float(cell["gain"])
     if np.isnan(gain):
         return f"{source} on {target}: no score, hence nothing to explain."
-    scale, unit = (100.0, "points") if cell["unit"] == "fraction" else (1.0, str(cell["unit"]))
-
-    def amount(name: str) -> str:
-        low, high = scale * float(cell[f"{name}_low"]), scale * float(cell[f"{name}_high"])
-        return f"{scale * float(cell[name]):+.1f} [{low:+.1f}, {high:+.1f}]"
+    scale, unit = scale_and_unit(str(cell["unit"]))
 
     def differs(name: str) -> bool:
         return float(cell[f"{name}_low"]) > 0 or float(cell[f"{name}_high"]) < 0
 
     sure = sorted(filter(differs, MECHANISMS), key=lambda name: -abs(float(cell[name])))
     what = "gains" if gain > 0 else "loses" if gain < 0 else "changes"
-    total = f"{source} {what} {amount('gain')} {unit} on {target}"
+    total = f"{source} {what} {amount(cell, 'gain', scale)} {unit} on {target}"
     if not differs("gain") and not sure:
         return f"{total}, which may be chance: no mechanism stands out."
     if not sure:
         return f"{total}; no single mechanism stands out from chance."
-    causes = "; ".join(f"{amount(name)} from {_IN_WORDS[name]}" for name in sure)
+    causes = "; ".join(f"{amount(cell, name, scale)} from {_IN_WORDS[name]}" for name in sure)
     rest = [name for name in MECHANISMS if name not in sure]
     tail = f"; the rest ({', '.join(rest)}) may be chance" if rest else ""
     return f"{total}: {causes}{tail}."

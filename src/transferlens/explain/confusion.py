@@ -19,7 +19,7 @@ from transferlens.results import TransferStudy
 from transferlens.stats import AdjustMethod, adjust_p_values, mcnemar_p_value
 from transferlens.stats.arrays import BoolArray, FloatArray
 
-__all__ = ["UNREADABLE_LABEL", "Confusion", "Confusions", "Normalisation"]
+__all__ = ["UNREADABLE_LABEL", "Confusion", "Confusions", "Normalisation", "confusion_habits"]
 
 Normalisation = Literal["row", "column", "all"]
 
@@ -93,22 +93,8 @@ class Confusions:
         return pl.concat(frames) if frames else pl.DataFrame()
 
     def habits(self, level: float = 0.05) -> pl.DataFrame:
-        """Return which confusions each source creates, by the answer that it falls into.
-
-        Per source, gold and answer: ``targets`` on which the confusion became
-        significantly more frequent, ``n_targets`` that have these labels, and the mean
-        ``difference`` over them. The most widespread come first.
-        """
-        rose = (pl.col("p_adjusted") <= level) & (pl.col("difference") > 0)
-        return (
-            self.created.group_by("source", "gold", "answer", maintain_order=True)
-            .agg(
-                targets=rose.sum().cast(pl.Int64),
-                n_targets=pl.len().cast(pl.Int64),
-                difference=pl.col("difference").mean(),
-            )
-            .sort("targets", "difference", descending=True, maintain_order=True)
-        )
+        """Return which confusions each source creates; see `confusion_habits`."""
+        return _habits(self.created, level)
 
     def _table(self, target: str) -> xr.Dataset:
         if target not in self.tables:
@@ -154,9 +140,7 @@ class Confusion:
                 continue
             found.tables[name] = self._table(answers, rng)
             found.created.append(_created(answers))
-        created = pl.concat(found.created) if found.created else pl.DataFrame(schema=_CREATED)
-        adjusted = adjust_p_values(created["p_value"].to_numpy(), method=self.adjust)
-        created = created.with_columns(p_adjusted=pl.Series(adjusted, dtype=pl.Float64))
+        created = _adjusted(found.created, self.adjust)
         return Confusions(tables=found.tables, created=created, skipped=found.skipped)
 
     def _table(self, answers: TargetAnswers, rng: np.random.Generator) -> xr.Dataset:
@@ -178,6 +162,52 @@ class Confusion:
             "answer": [*labels, UNREADABLE_LABEL],
         }
         return xr.Dataset(data, coords=coords, attrs={"target": answers.info.name})
+
+
+def confusion_habits(
+    study: TransferStudy, *, level: float = 0.05, adjust: AdjustMethod = "bh"
+) -> pl.DataFrame:
+    """Return which confusions each source creates, by the answer that it falls into.
+
+    Per source, gold and answer: ``targets`` on which the confusion became significantly more
+    frequent, ``n_targets`` that have these labels, and the mean ``difference`` over them. The
+    most widespread come first.
+
+    Parameters
+    ----------
+    study
+        With predictions.
+    level
+        Bound on the adjusted p-value.
+    adjust
+        Over all confusions of all cells.
+
+    Raises
+    ------
+    AnalysisError
+        The study has scores only.
+    """
+    found = [_created(answers) for answers in iter_answers(study) if answers.labels]
+    return _habits(_adjusted(found, adjust), level)
+
+
+def _adjusted(found: list[pl.DataFrame], adjust: AdjustMethod) -> pl.DataFrame:
+    created = pl.concat(found) if found else pl.DataFrame(schema=_CREATED)
+    adjusted = adjust_p_values(created["p_value"].to_numpy(), method=adjust)
+    return created.with_columns(p_adjusted=pl.Series(adjusted, dtype=pl.Float64))
+
+
+def _habits(created: pl.DataFrame, level: float) -> pl.DataFrame:
+    rose = (pl.col("p_adjusted") <= level) & (pl.col("difference") > 0)
+    return (
+        created.group_by("source", "gold", "answer", maintain_order=True)
+        .agg(
+            targets=rose.sum().cast(pl.Int64),
+            n_targets=pl.len().cast(pl.Int64),
+            difference=pl.col("difference").mean(),
+        )
+        .sort("targets", "difference", descending=True, maintain_order=True)
+    )
 
 
 @dataclass(slots=True)

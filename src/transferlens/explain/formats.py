@@ -10,8 +10,9 @@ import xarray as xr
 
 from transferlens.explain.answers import UNREADABLE, TargetAnswers, iter_answers, mean_over_runs
 from transferlens.explain.frames import cell_frame
-from transferlens.explain.resample import checked, percentile_interval, resampled_sums
-from transferlens.explain.strata import Sides, paired, strata_columns, strata_of
+from transferlens.explain.ratio import ratio
+from transferlens.explain.resample import checked, draw_weights, percentile_interval
+from transferlens.explain.strata import Sides, Strata, paired, strata_of, strata_sums
 from transferlens.results import TargetInfo, TransferStudy
 from transferlens.stats.arrays import FloatArray
 
@@ -74,23 +75,18 @@ class AnswerFormat:
     def _target(
         self, answers: TargetAnswers, lenient: FloatArray, rng: np.random.Generator
     ) -> xr.Dataset:
+        weights = draw_weights(rng, n_resamples=self.n_resamples, n_examples=len(answers.example))
         # Lengths do not matter here: all strata are added up.
-        columns = strata_columns(answers).sum(axis=3)[:, :, :, None]
-        columns = np.concatenate([columns, np.zeros_like(columns)], axis=3)
+        sums = strata_sums(answers, weights).sum(axis=3, keepdims=True)
+        strata = strata_of(np.concatenate([sums, np.zeros_like(sums)], axis=3))
         both = paired(answers) & ~np.isnan(lenient[1:]) & ~np.isnan(lenient[:1])
         base, adapter = (np.where(both, part, 0.0) for part in (lenient[:1], lenient[1:]))
-        extra = np.stack([base, adapter, both.astype(np.float64)]).transpose(2, 0, 1)
-        shape = columns.shape[1:]
-        everything = np.concatenate([a.reshape(len(a), -1) for a in (columns, extra)], axis=1)
-        sums = resampled_sums(everything, rng=rng, n_resamples=self.n_resamples)
-        n_columns = int(np.prod(shape))
-        table = sums[:, :n_columns].reshape(-1, *shape)
-        loose = sums[:, n_columns:].reshape(len(sums), *extra.shape[1:])
-        drawn, plain = _measures(table, loose, answers.sign)
+        loose = np.stack([base, adapter, both.astype(np.float64)]) @ weights
+        drawn, plain = _measures(strata, loose, answers.sign)
         data: dict[str, FloatArray] = {}
         for name, values in drawn.items():
-            low, high = percentile_interval(values, self.confidence)
-            data |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
+            low, high = percentile_interval(values.T, self.confidence)
+            data |= {name: values[:, 0], f"{name}_low": low, f"{name}_high": high}
         data |= {name: side.adapter for name, side in plain.items()}
         readable = answers.answer[0] != UNREADABLE
         of_target = {
@@ -106,18 +102,20 @@ class AnswerFormat:
 
 
 def _measures(
-    table: FloatArray, loose: FloatArray, sign: float
+    strata: Strata, loose: FloatArray, sign: float
 ) -> tuple[dict[str, FloatArray], dict[str, Sides]]:
-    strata = strata_of(table)
+    """Return measures, (source, resample), and the scores themselves, (source,).
+
+    ``loose`` holds sums of lenient scores of base and adapter, and their number.
+    """
     read, mean, other = (
-        Sides(side.base[..., 0], side.adapter[..., 0])
+        Sides(side.base[0], side.adapter[0])
         for side in (strata.readable, strata.read_score, strata.unread_score)
     )
     worth = (mean.adapter - other.adapter + mean.base - other.base) / 2.0
     more = (read.adapter - read.base) * worth
     gain = strata.total.adapter - strata.total.base
-    n = np.where(loose[:, 2] > 0, loose[:, 2], np.nan)
-    lenient = Sides(loose[:, 0] / n, loose[:, 1] / n)
+    lenient = Sides(*ratio(loose[:2], loose[2]))
     drawn = {
         "readable": read.adapter,
         "gain": sign * gain,
@@ -127,8 +125,8 @@ def _measures(
         "format_alone": sign * (gain - lenient.adapter + lenient.base),
     }
     plain = {
-        "strict": Sides(strata.total.base[0], strata.total.adapter[0]),
-        "lenient": Sides(lenient.base[0], lenient.adapter[0]),
+        "strict": Sides(strata.total.base[:, 0], strata.total.adapter[:, 0]),
+        "lenient": Sides(lenient.base[:, 0], lenient.adapter[:, 0]),
     }
     return drawn, plain
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import xarray as xr
-from scipy import stats
 
-from transferlens.errors import AnalysisError
 from transferlens.explain.answers import TargetAnswers, iter_answers
 from transferlens.explain.confusion import answer_marks
 from transferlens.explain.frames import cell_frame
@@ -23,14 +20,21 @@ from transferlens.explain.resample import (
     resampled_sums,
     unbiased_interval,
 )
+from transferlens.explain.skew import (
+    Priors,
+    SkewTest,
+    jensen_shannon,
+    known_mean,
+    label_skew,
+    proportions,
+    skew,
+    study_skew_test,
+)
 from transferlens.explain.training import training_labels
 from transferlens.results import TransferStudy
-from transferlens.stats.arrays import FloatArray
+from transferlens.stats.arrays import FloatArray, IntArray
 
-__all__ = ["LabelShift", "LabelShifts", "SkewTest", "jensen_shannon", "skew", "skew_test"]
-
-Priors = Mapping[str, Mapping[str, float]]
-"""Source -> label -> how often it stands in the training data."""
+__all__ = ["LabelShift", "LabelShifts", "right_at_mix"]
 
 _CELL = ("source", "target")
 
@@ -58,16 +62,6 @@ class LabelShifts:
     def to_frame(self) -> pl.DataFrame:
         """Return one row per source and target."""
         return cell_frame(self.data)
-
-
-class SkewTest(NamedTuple):
-    """A permutation test over sources."""
-
-    correlation: float
-    """Spearman's, between skew of the training labels and skew of the answers."""
-    p_value: float
-    """One-sided: more skewed sources make more skewed answers."""
-    n_sources: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +119,13 @@ class LabelShift:
                 f"label mix of the training data not known: {', '.join(lacking[:5])}; "
                 "run the study again to store it, or give priors"
             )
-        test = None if not found else _test(data, rng, self.n_permutations)
+        test = study_skew_test(
+            study,
+            rng=rng,
+            targets=self.targets,
+            priors=known,
+            n_permutations=self.n_permutations,
+        )
         return LabelShifts(data=data, shares=shares, test=test, notes=tuple(notes))
 
     def _target(
@@ -168,74 +168,6 @@ class LabelShift:
         )
 
 
-def jensen_shannon(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return the Jensen-Shannon divergence of two label mixes in bits, 0 to 1.
-
-    Along the last axis, whose sums need not be 1; NaN where a sum is 0. A label that is NaN
-    in either is left out of both.
-
-    References
-    ----------
-    .. [1] Lin. *Divergence measures based on the Shannon entropy*. 1991.
-       doi:10.1109/18.61115
-    """
-    first, second = np.broadcast_arrays(first, second)
-    out = np.isnan(first) | np.isnan(second)
-    p, q = (_proportions(np.where(out, 0.0, part)) for part in (first, second))
-    middle = _entropy((p + q) / 2.0)
-    bits: FloatArray = np.maximum(middle - (_entropy(p) + _entropy(q)) / 2.0, 0.0)
-    return bits
-
-
-def skew(mix: FloatArray) -> FloatArray:
-    """Return 1 less the entropy of a label mix over the largest possible: 0 even, 1 constant."""
-    possible = np.log2(mix.shape[-1]) if mix.shape[-1] > 1 else np.nan
-    bits: FloatArray = 1.0 - _entropy(_proportions(mix)) / possible
-    return bits
-
-
-def skew_test(
-    of_sources: FloatArray, of_answers: FloatArray, *, rng: np.random.Generator, n: int = 9_999
-) -> SkewTest:
-    """Test whether more skewed sources make more skewed answers.
-
-    Under the null hypothesis which training data belong to which adapter's answers is
-    arbitrary. Whole sources are permuted, so that answers of one adapter on many targets
-    count as one observation.
-
-    Parameters
-    ----------
-    of_sources
-        Skew of the training labels, (source,); NaN: not known, left out.
-    of_answers
-        Skew of the answers, (source, target); NaN is left out.
-    rng
-        Source of permutations.
-    n
-        Number of permutations.
-
-    Raises
-    ------
-    AnalysisError
-        Fewer than four sources are known.
-    """
-    # Targets differ in how skewed answers to them are; what is left is the source's.
-    centred = of_answers - _mean(of_answers, axis=0)
-    level = _mean(centred, axis=1)
-    usable = ~np.isnan(level) & ~np.isnan(of_sources)
-    if usable.sum() < 4:
-        msg = f"{usable.sum()} sources have a known label mix; the test needs at least four"
-        raise AnalysisError(msg)
-    x, y = (stats.rankdata(v[usable]) for v in (of_sources, level))
-    x, y = x - x.mean(), y - y.mean()
-    spread = float(np.sqrt((x @ x) * (y @ y)))
-    if spread == 0.0:
-        return SkewTest(float("nan"), float("nan"), int(usable.sum()))
-    drawn = rng.permuted(np.tile(x, (n, 1)), axis=1) @ y
-    p_value = (1 + int((drawn >= x @ y - 1e-9).sum())) / (n + 1)
-    return SkewTest(float(x @ y) / spread, p_value, int(usable.sum()))
-
-
 def _columns(answers: TargetAnswers) -> tuple[FloatArray, FloatArray]:
     """Return marks (example, model, gold, answer), and right answers at the gold label mix."""
     marks = answer_marks(answers)
@@ -246,26 +178,34 @@ def _columns(answers: TargetAnswers) -> tuple[FloatArray, FloatArray]:
     right = np.full((n, models), np.nan)
     if answers.logs is not None:
         mix = np.bincount(answers.gold[known], minlength=width - 1) / max(len(known), 1)
-        right = right_at_mix(answers, np.tile(mix, (models, 1))).T
+        right = right_at_mix(answers.logs, answers.gold, np.tile(mix, (models, 1))).T
     return counts, right
 
 
-def right_at_mix(answers: TargetAnswers, shares: FloatArray) -> FloatArray:
-    """Return how often a model would be right with another label mix, (model, example).
+def right_at_mix(logs: FloatArray, gold: IntArray, shares: FloatArray) -> FloatArray:
+    """Return how often models would be right with another label mix, (model, example).
 
-    ``shares`` is (model, label). The mean over the model's runs; NaN where a run has no
-    likelihoods of some example.
+    Parameters
+    ----------
+    logs
+        Log-likelihoods, (model, seed, example, label).
+    gold
+        Place of the gold label, (example,).
+    shares
+        Wanted share of each label, (model, label).
+
+    Returns
+    -------
+    FloatArray
+        The mean over the model's runs; NaN where a run has no likelihoods of some example.
     """
-    if answers.logs is None:
-        msg = "the likelihoods of the labels are not known"
-        raise AnalysisError(msg)
-    models, seeds, n, K = answers.logs.shape
-    cases = answers.logs.reshape(models * seeds, n, K)
+    models, seeds, n, K = logs.shape
+    cases = logs.reshape(models * seeds, n, K)
     whole = ~np.isnan(cases).any(axis=(1, 2)) & (n > 0)
     right = np.full((models * seeds, n), np.nan)
     chosen = answers_with_shares(cases[whole], np.repeat(shares, seeds, axis=0)[whole])
-    right[whole] = chosen == answers.gold
-    return _mean(right.reshape(models, seeds, n), axis=1)
+    right[whole] = chosen == gold
+    return known_mean(right.reshape(models, seeds, n), axis=1)
 
 
 def _measures(
@@ -311,7 +251,7 @@ def _shares(answers: TargetAnswers) -> xr.DataArray:
     gold = np.bincount(answers.gold[answers.gold >= 0], minlength=K)
     mixes = np.vstack([gold, answer_marks(answers).sum(axis=1)[:, :K]])
     return xr.DataArray(
-        _proportions(mixes),
+        proportions(mixes),
         dims=("model", "label"),
         coords={"model": ["gold", *answers.models], "label": list(answers.labels)},
     )
@@ -325,36 +265,12 @@ def _assemble(
         data = data.assign({n: data[n].transpose(*_CELL) for n in data if data[n].ndim == 2})
     else:
         data = xr.Dataset(coords={"source": names, "target": np.array([], dtype=np.str_)})
-    counts = [np.array(list(known.get(name, {}).values()), dtype=np.float64) for name in names]
-    data["source_skew"] = ("source", [float(skew(c)) if len(c) else np.nan for c in counts])
-    top = [float(c.max() / c.sum()) if len(c) else np.nan for c in counts]
+    counts = [known.get(name, {}) for name in names]
+    data["source_skew"] = ("source", [label_skew(mix) for mix in counts])
+    top = [max(mix.values()) / sum(mix.values()) if mix else np.nan for mix in counts]
     data["source_top_share"] = ("source", top)
     return data
 
 
-def _test(data: xr.Dataset, rng: np.random.Generator, n: int) -> SkewTest | None:
-    own = data["source"].values[:, None] == data["target"].values[None, :]
-    elsewhere = np.where(own, np.nan, data["skew"].values)
-    try:
-        return skew_test(data["source_skew"].values, elsewhere, rng=rng, n=n)
-    except AnalysisError:
-        return None  # `LabelShifts.test` says what None means
-
-
 def _mix(readable: FloatArray) -> FloatArray:
     return np.asarray(readable.sum(axis=-2))
-
-
-def _proportions(values: FloatArray) -> FloatArray:
-    return ratio(values, values.sum(axis=-1, keepdims=True))
-
-
-def _entropy(p: FloatArray) -> FloatArray:
-    logs = np.log2(p, out=np.zeros_like(p), where=p > 0)
-    return np.asarray(-(p * logs).sum(axis=-1))
-
-
-def _mean(values: FloatArray, *, axis: int) -> FloatArray:
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0.0).sum(axis=axis)
-    return ratio(total, known.sum(axis=axis).astype(np.float64))

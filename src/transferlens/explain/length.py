@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from transferlens.explain.answers import TargetAnswers, iter_answers, mean_over_runs
 from transferlens.explain.frames import cell_frame
-from transferlens.explain.resample import checked, percentile_interval, resampled_sums
-from transferlens.explain.strata import Sides, Strata, paired, strata_columns, strata_of
+from transferlens.explain.resample import checked, draw_weights, percentile_interval
+from transferlens.explain.strata import Sides, mean_scores, paired, strata_of, strata_sums
 from transferlens.explain.training import training_lengths
 from transferlens.results import BASE, TransferStudy
 from transferlens.stats.arrays import FloatArray
@@ -121,40 +121,43 @@ class OutputLength:
         rng: np.random.Generator,
     ) -> xr.Dataset:
         names, target = answers.models[1:], answers.info.name
-        columns = strata_columns(answers)
-        shape = columns.shape[1:]
-        logs = _paired_logs(answers)
-        everything = np.concatenate([columns.reshape(len(columns), -1), logs], axis=1)
-        sums = resampled_sums(everything, rng=rng, n_resamples=self.n_resamples)
-        n_strata = int(np.prod(shape))
-        strata = strata_of(sums[:, :n_strata].reshape(-1, *shape))
-        parts = kitagawa(strata)
-        of_source = _drawn_sources([known[name] for name in names], len(sums), rng)
-        means = sums[:, n_strata:].reshape(len(sums), 3, len(names))
+        weights = draw_weights(rng, n_resamples=self.n_resamples, n_examples=len(answers.example))
+        answered = strata_sums(answers, weights)
+        strata = strata_of(answered)
+        parts = kitagawa(strata.share, mean_scores(answered))
+        of_source = _drawn_sources([known[name] for name in names], weights.shape[1], rng)
+        means = (weights.T @ _paired_logs(answers)).reshape(-1, 3, len(names))
         drawn = {
             "interpolation": _interpolation(means, of_source),
-            "gain": answers.sign * (strata.total.adapter - strata.total.base),
-            "lengths_changed": answers.sign * parts.base,
-            "better_at_equal_length": answers.sign * parts.adapter,
+            "gain": answers.sign * (strata.total.adapter - strata.total.base).T,
+            "lengths_changed": answers.sign * parts.base.T,
+            "better_at_equal_length": answers.sign * parts.adapter.T,
         }
         data: dict[str, FloatArray] = {}
         for name, values in drawn.items():
             low, high = percentile_interval(values, self.confidence)
             data |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
-        there = np.where(strata.share.base[0] > 0, strata.share.adapter[0], 0.0)
-        data["overlap"] = there.sum(axis=-1)
+        base, own = (side[..., 0] for side in strata.share)
+        data["overlap"] = np.where(base > 0, own, 0.0).sum(axis=0)
         plain = [_plain(answers, at, words) for at in range(len(answers.models))]
         data |= {k: np.array([row[k] for row in plain[1:]]) for k in plain[0]}
-        base = {f"base_{name}": value for name, value in plain[0].items()}
+        of_base = {f"base_{name}": value for name, value in plain[0].items()}
         gold = words.get((BASE, target), {}).get("gold_words", np.nan)
         return xr.Dataset(
-            {k: ("source", v) for k, v in data.items()} | base | {"gold_words": gold},
+            {k: ("source", v) for k, v in data.items()} | of_base | {"gold_words": gold},
             coords={"source": list(names), "target": target},
         )
 
 
-def kitagawa(strata: Strata) -> Sides:
+def kitagawa(share: Sides, score: Sides) -> Sides:
     """Split a difference of means into lengths and rates.
+
+    Parameters
+    ----------
+    share
+        Share of each model's answers in each stratum, (stratum, ...).
+    score
+        Their mean score.
 
     Returns
     -------
@@ -163,9 +166,8 @@ def kitagawa(strata: Strata) -> Sides:
         what comes of the different scores at equal length, at the mean of both models'
         lengths. They sum to the difference.
     """
-    share, score = strata.share, strata.score
-    lengths = ((share.adapter - share.base) * (score.adapter + score.base) / 2.0).sum(axis=-1)
-    rates = ((score.adapter - score.base) * (share.adapter + share.base) / 2.0).sum(axis=-1)
+    lengths = ((share.adapter - share.base) * (score.adapter + score.base) / 2.0).sum(axis=0)
+    rates = ((score.adapter - score.base) * (share.adapter + share.base) / 2.0).sum(axis=0)
     return Sides(lengths, rates)
 
 

@@ -137,28 +137,30 @@ def _of_two(margin: FloatArray, share: FloatArray) -> IntArray:
 
 
 def _of_many(logs: FloatArray, shares: FloatArray) -> IntArray:
+    """Raise what is answered too seldom until the mix is met, or nothing more is gained."""
     n, K = logs.shape[1:]
-    least = 0.5 / max(n, 1)
+    least, close = 0.5 / max(n, 1), K / max(n, 1)
     scale = (logs.max(axis=-1) - np.median(logs, axis=-1)).mean(axis=1)[:, None] + _CLOSE
-    bias = np.zeros_like(shares)
     best: IntArray = logs.argmax(axis=-1)
-    miss = _distance(best, shares, K)
+    now = _mix(best, K)
+    miss = np.abs(now - shares).sum(axis=1)
+    bias = np.zeros_like(shares)
     for step in range(_STEPS):
-        answers = (logs + bias[:, None, :]).argmax(axis=-1)
-        now = _mix(answers, K)
-        missed = np.abs(now - shares).sum(axis=1)
-        better = missed < miss
-        best[better], miss[better] = answers[better], missed[better]
-        if (miss <= K / max(n, 1)).all():
+        todo = np.flatnonzero(miss > close)
+        if not len(todo):
             break
-        towards = np.log(np.maximum(shares, least)) - np.log(np.maximum(now, least))
-        bias += scale * towards / (1.0 + step / 4.0)
+        towards = np.log(np.maximum(shares[todo], least)) - np.log(np.maximum(now[todo], least))
+        bias[todo] += scale[todo] * towards / (1.0 + step / 4.0)
+        answers = (logs[todo] + bias[todo, None, :]).argmax(axis=-1)
+        now[todo] = _mix(answers, K)
+        missed = np.abs(now[todo] - shares[todo]).sum(axis=1)
+        better = missed < miss[todo]
+        best[todo[better]], miss[todo[better]] = answers[better], missed[better]
     return best
 
 
-def _distance(answers: IntArray, shares: FloatArray, K: int) -> FloatArray:
-    return np.asarray(np.abs(_mix(answers, K) - shares).sum(axis=1))
-
-
 def _mix(answers: IntArray, K: int) -> FloatArray:
-    return np.stack([(answers == place).mean(axis=1) for place in range(K)], axis=1)
+    cases = len(answers)
+    flat = answers + K * np.arange(cases)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=cases * K).reshape(cases, K)
+    return np.asarray(counts / max(answers.shape[1], 1))

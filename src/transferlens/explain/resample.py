@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from transferlens.errors import AnalysisError
 from transferlens.stats import bootstrap_weights
-from transferlens.stats.arrays import FloatArray
+from transferlens.stats.arrays import FloatArray, IntArray
 
-__all__ = ["checked", "percentile_interval", "resampled_sums", "unbiased_interval"]
+__all__ = [
+    "checked",
+    "draw_weights",
+    "percentile_interval",
+    "placed_sums",
+    "resampled_sums",
+    "unbiased_interval",
+]
 
 
 def checked(confidence: float, n_resamples: int) -> None:
@@ -19,6 +27,14 @@ def checked(confidence: float, n_resamples: int) -> None:
     if n_resamples < 20:
         msg = f"n_resamples={n_resamples} is too few for an interval; give at least 20, better 200"
         raise AnalysisError(msg)
+
+
+def draw_weights(rng: np.random.Generator, *, n_resamples: int, n_examples: int) -> FloatArray:
+    """Return how often each example counts, (example, 1 + resample); in the first once."""
+    weights = np.ones((n_examples, 1 + n_resamples))
+    if n_examples:
+        weights[:, 1:] = bootstrap_weights(rng, n_resamples, n_examples).T
+    return weights
 
 
 def resampled_sums(
@@ -41,11 +57,37 @@ def resampled_sums(
         Shape (1 + n_resamples, ...); the first are the plain sums.
     """
     n = len(columns)
-    weights = np.ones((1 + n_resamples, n))
-    if n:
-        weights[1:] = bootstrap_weights(rng, n_resamples, n)
-    flat = weights @ columns.reshape(n, -1)
+    weights = draw_weights(rng, n_resamples=n_resamples, n_examples=n)
+    flat = weights.T @ columns.reshape(n, -1)
     return flat.reshape(1 + n_resamples, *columns.shape[1:])
+
+
+def placed_sums(
+    place: IntArray, example: IntArray, values: FloatArray, *, n_places: int, weights: FloatArray
+) -> FloatArray:
+    """Sum values by their place, in each resample.
+
+    An example adds to few of the places, so this costs one multiplication per value and
+    resample, however many places there are.
+
+    Parameters
+    ----------
+    place, example
+        Where each value belongs, and from which example it is, (value,).
+    values
+        What is summed, (value,).
+    n_places
+        Number of places.
+    weights
+        How often each example counts, (example, resample).
+
+    Returns
+    -------
+    FloatArray
+        Shape (n_places, resample).
+    """
+    table = sparse.csr_array((values, (place, example)), shape=(n_places, len(weights)))
+    return np.asarray(table @ weights)
 
 
 def percentile_interval(values: FloatArray, confidence: float) -> tuple[FloatArray, FloatArray]:
@@ -53,13 +95,21 @@ def percentile_interval(values: FloatArray, confidence: float) -> tuple[FloatArr
 
     NaN where the estimate is not defined, or fewer than half of the resamples are.
     """
-    drawn = values[1:]
-    known = ~np.isnan(drawn)
-    usable = (known.mean(axis=0) > 0.5) & ~np.isnan(values[0])
-    filled = np.where(usable, drawn, 0.0)
+    drawn = np.sort(values[1:], axis=0)  # NaN comes last
+    n = (~np.isnan(drawn)).sum(axis=0)
+    usable = (n > 0.5 * len(drawn)) & ~np.isnan(values[0])
     tail = (1.0 - confidence) / 2.0
-    low, high = np.nanquantile(filled, [tail, 1.0 - tail], axis=0)
+    low, high = (_quantile(drawn, n, level) for level in (tail, 1.0 - tail))
     return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
+
+
+def _quantile(ordered: FloatArray, n: IntArray, level: float) -> FloatArray:
+    """Return a quantile of the first n of ordered values, linear between two of them."""
+    at = level * np.maximum(n - 1, 0)
+    below = np.floor(at).astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(n - 1, 0))
+    lower, upper = (np.take_along_axis(ordered, k[None], axis=0)[0] for k in (below, above))
+    return np.asarray(lower + (at - below) * (upper - lower))
 
 
 def unbiased_interval(

@@ -2,43 +2,83 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from transferlens.errors import AnalysisError, did_you_mean
+from transferlens.explain.amounts import scale_and_unit
 from transferlens.explain.attribution import Attribution
 from transferlens.explain.confusion import Confusion, Confusions
 from transferlens.explain.formats import AnswerFormat
-from transferlens.explain.labels import LabelShift, LabelShifts
+from transferlens.explain.gallery import Gallery, gallery
+from transferlens.explain.labels import LabelShift
 from transferlens.explain.length import OutputLength
+from transferlens.explain.linguistic_story import CellLinguistics, cell_linguistics
+from transferlens.explain.panels import (
+    ConfusionPair,
+    LabelMixes,
+    LengthHistogram,
+    confusion_pair,
+    label_mixes,
+    length_histograms,
+)
+from transferlens.explain.story_lines import (
+    confusion_lines,
+    evidence_lines,
+    format_lines,
+    label_lines,
+    length_lines,
+)
 from transferlens.results import BASE, TransferStudy
 from transferlens.transfer import transfer_matrix
 
 __all__ = ["Story", "tell_story"]
 
-Numbers = dict[str, Any]
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Story:
-    """What is known of one cell."""
+    """Everything that is known of one cell: enough to print it or to make a page of it."""
 
     source: str
     target: str
     sentence: str
     """The gain and its causes."""
     lines: tuple[str, ...]
-    """Labels, confusions, length and format, a line for each that the target has."""
-    numbers: Numbers
-    """All numbers behind them: ``evidence``, ``attribution``, ``labels``, ``confusion``,
-    ``length``, ``format``; None where the target has no such thing."""
+    """Labels, confusions, length, format and linguistics, where the target has them."""
     notes: tuple[str, ...]
     """What is not known, and how to get it."""
+    evidence: Row
+    """The cell's row of `TransferMatrix.to_frame`."""
+    attribution: Row
+    """The cell's row of `Attributions.to_frame`: each mechanism with its interval."""
+    labels: Row | None
+    """The cell's row of `LabelShifts.to_frame`; None without labels in common."""
+    agreement: Mapping[str, Row] | None
+    """``"base"`` and ``"adapter"`` -> each measure of `Agreement` with its interval."""
+    created: tuple[Row, ...]
+    """The cell's rows of `Confusions.created`: each confusion, base against adapter."""
+    length: Row | None
+    """The cell's row of `LengthEffects.to_frame`; None where nothing was written."""
+    format: Row
+    """The cell's row of `FormatEffects.to_frame`."""
+    confusion: ConfusionPair | None
+    label_mixes: LabelMixes | None
+    lengths: tuple[LengthHistogram, ...]
+    """In tokens and in words; empty where nothing was written."""
+    linguistics: CellLinguistics | None
+    """None where the features cannot be computed or were not asked for; the notes say why."""
+    examples: Gallery
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it as plain dictionaries and lists; NaN is not replaced."""
+        return asdict(self)
 
 
 def tell_story(
@@ -48,6 +88,9 @@ def tell_story(
     *,
     rng: np.random.Generator,
     n_resamples: int = 499,
+    linguistics: bool = True,
+    parser: str | None = None,
+    cache: str | Path | None = None,
 ) -> Story:
     """Say why an adapter is better or worse than the base on a task.
 
@@ -61,6 +104,12 @@ def tell_story(
         Source of resamples.
     n_resamples
         Bootstrap resamples of every interval.
+    linguistics
+        Whether to test the linguistic features of the examples.
+    parser
+        spaCy model for them; None: the lexicon backend.
+    cache
+        Folder for computed features; see `linguistic_features`.
 
     Raises
     ------
@@ -68,36 +117,71 @@ def tell_story(
         There is no such source or target, or the study has scores only.
     """
     one = _one_cell(study, source, target)
+    fields = _mechanisms(one, source, target, rng=rng, n_resamples=n_resamples)
+    texts = (
+        cell_linguistics(one, source, target, model=parser, cache=cache) if linguistics else None
+    )
+    notes = [*fields.pop("notes"), *([texts] if isinstance(texts, str) else [])]
+    story = Story(
+        source=source,
+        target=target,
+        lines=(),
+        notes=tuple(dict.fromkeys(notes)),
+        lengths=length_histograms(one, source, target),
+        linguistics=None if isinstance(texts, str) else texts,
+        examples=gallery(one, source, target),
+        **fields,
+    )
+    return replace(story, lines=tuple(_lines(story)))
+
+
+def _mechanisms(
+    one: TransferStudy, source: str, target: str, *, rng: np.random.Generator, n_resamples: int
+) -> dict[str, Any]:
+    """Call every mechanism on a study of one cell; the fields of the story that they fill."""
     attributed = Attribution(n_resamples=n_resamples)(one, rng=rng)
     labels = LabelShift(n_resamples=n_resamples)(one, rng=rng)
     confusion = Confusion(n_resamples=n_resamples)(one, rng=rng)
     length = OutputLength(n_resamples=n_resamples)(one, rng=rng)
     formats = AnswerFormat(n_resamples=n_resamples)(one, rng=rng)
     matrix = transfer_matrix(one)
-    has_labels = bool(labels.shares)
-    numbers: Numbers = {
+    has_labels = target in labels.shares
+    has_lengths = bool(length.data.sizes["target"])
+    known = (labels.notes if has_labels else (), length.notes if has_lengths else (), matrix.notes)
+    return {
+        "sentence": attributed.sentence(source, target),
         "evidence": _row(matrix.to_frame()),
         "attribution": _row(attributed.to_frame()),
         "labels": _row(labels.to_frame()) if has_labels else None,
-        "confusion": _confusion_numbers(confusion, source, target),
-        "length": _row(length.to_frame()) if length.data.sizes["target"] else None,
+        "label_mixes": label_mixes(one, labels.shares[target], source) if has_labels else None,
+        "agreement": _agreement(confusion, source, target),
+        "created": tuple(confusion.created.to_dicts()),
+        "confusion": confusion_pair(confusion, source, target),
+        "length": _row(length.to_frame()) if has_lengths else None,
         "format": _row(formats.to_frame()),
+        "notes": [note for each in known for note in each],
     }
-    scale, unit = _unit(numbers["evidence"]["unit"])
-    lines = [
-        *_evidence_lines(numbers["evidence"], scale, unit),
-        *_label_lines(labels, numbers["labels"], source, target),
-        *_confusion_lines(confusion, target),
-        *_length_lines(numbers["length"], scale, unit),
-        *_format_lines(numbers["format"], scale, unit),
-    ]
-    known = (labels.notes if has_labels else (), length.notes, matrix.notes)
-    notes = tuple(dict.fromkeys(note for notes in known for note in notes))
-    sentence = attributed.sentence(source, target)
-    return Story(
-        source=source, target=target, sentence=sentence, lines=tuple(lines),
-        numbers=numbers, notes=notes,
-    )  # fmt: skip
+
+
+def _lines(story: Story) -> Iterator[str]:
+    scale, unit = scale_and_unit(story.evidence["unit"])
+    yield from evidence_lines(story.evidence)
+    yield from label_lines(story.labels, story.label_mixes)
+    yield from confusion_lines(story.confusion, story.created, story.agreement or {})
+    yield from length_lines(story.length, scale, unit)
+    yield from format_lines(story.format, scale, unit)
+    if story.linguistics is not None:
+        yield from story.linguistics.lines()
+
+
+def _agreement(found: Confusions, source: str, target: str) -> dict[str, dict[str, float]] | None:
+    if target not in found.tables:
+        return None
+    measures = found.tables[target].drop_dims(["gold", "answer"])
+    return {
+        role: {str(name): float(values) for name, values in measures.sel(model=model).items()}
+        for role, model in (("base", BASE), ("adapter", source))
+    }
 
 
 def _one_cell(study: TransferStudy, source: str, target: str) -> TransferStudy:
@@ -114,110 +198,5 @@ def _one_cell(study: TransferStudy, source: str, target: str) -> TransferStudy:
     return replace(study, sources=sources, targets=targets)
 
 
-def _row(frame: pl.DataFrame) -> Numbers:
+def _row(frame: pl.DataFrame) -> dict[str, Any]:
     return frame.row(0, named=True)
-
-
-def _unit(unit: str) -> tuple[float, str]:
-    return (100.0, "points") if unit == "fraction" else (1.0, unit)
-
-
-def _amount(row: Numbers, name: str, scale: float) -> str:
-    value, low, high = (scale * row[n] for n in (name, f"{name}_low", f"{name}_high"))
-    ends = "" if math.isnan(low) or math.isnan(high) else f" [{low:+.1f}, {high:+.1f}]"
-    return f"{value:+.1f}{ends}"
-
-
-def _evidence_lines(row: Numbers, scale: float, unit: str) -> Iterator[str]:
-    p = "" if math.isnan(row["p_value"]) else f", p = {row['p_value']:.2g}"
-    yield (
-        f"score: base {scale * row['base_score']:.1f}, adapter {scale * row['score']:.1f} "
-        f"{unit} ({row['metric']}); gain {_amount(row, 'gain', scale)}{p}"
-    )
-
-
-def _label_lines(
-    found: LabelShifts, row: Numbers | None, source: str, target: str
-) -> Iterator[str]:
-    if row is None:
-        return
-    shares = found.shares[target]
-    change = np.abs(shares.sel(model=source).values - shares.sel(model=BASE).values)
-    label = str(shares["label"].values[int(np.nan_to_num(change).argmax())])
-    own, base, gold = (
-        float(shares.sel(model=model, label=label)) for model in (source, BASE, "gold")
-    )
-    yield (
-        f"labels: answers {label!r} in {own:.0%} (base {base:.0%}, gold {gold:.0%}); "
-        f"{row['shift_from_gold']:.3f} bits from gold "
-        f"[{row['shift_from_gold_low']:.3f}, {row['shift_from_gold_high']:.3f}] "
-        f"(base {row['base_shift_from_gold']:.3f})"
-    )
-    corrected = _amount(row, "gain_at_gold_mix", 100.0)
-    yield f"labels: with both at the gold label mix the gain in accuracy is {corrected} points"
-    if not math.isnan(row["shift_from_source"]):
-        yield f"labels: {row['shift_from_source']:.3f} bits from the label mix of its training data"
-
-
-def _confusion_numbers(found: Confusions, source: str, target: str) -> Numbers | None:
-    if target not in found.tables:
-        return None
-    return {
-        "labels": found.tables[target]["answer"].values.tolist(),
-        "base": found.matrix(BASE, target).values.tolist(),
-        "adapter": found.matrix(source, target).values.tolist(),
-        "created": found.created.to_dicts(),
-        "agreement": found.tables[target]
-        .drop_dims(["gold", "answer"])
-        .to_dataframe()
-        .to_dict("index"),
-    }
-
-
-def _confusion_lines(found: Confusions, target: str) -> Iterator[str]:
-    if target not in found.tables:
-        return
-    changed = found.created.filter(pl.col("p_adjusted") <= 0.05).sort(
-        -pl.col("difference").abs(), maintain_order=True
-    )
-    if not changed.height:
-        yield "confusions: none is significantly more or less frequent than with the base"
-        return
-    row = changed.row(0, named=True)
-    yield (
-        f"confusions: takes {row['gold']!r} for {row['answer']!r} in {row['rate']:.0%} of "
-        f"{row['n']} cases (base {row['base_rate']:.0%}, adj. p = {row['p_adjusted']:.2g})"
-    )
-
-
-def _length_lines(row: Numbers | None, scale: float, unit: str) -> Iterator[str]:
-    if row is None:
-        return
-    yield (
-        f"length: median {row['median']:.0f} tokens (base {row['base_median']:.0f}), "
-        f"{row['truncated']:.0%} cut off (base {row['base_truncated']:.0%})"
-    )
-    yield (
-        f"length: {_amount(row, 'lengths_changed', scale)} {unit} because lengths changed, "
-        f"{_amount(row, 'better_at_equal_length', scale)} at equal length"
-    )
-    if not math.isnan(row["interpolation"]):
-        yield (
-            f"length: {row['interpolation']:.2f} of the way from the base's length to that of "
-            f"the training outputs [{row['interpolation_low']:.2f}, "
-            f"{row['interpolation_high']:.2f}]"
-        )
-
-
-def _format_lines(row: Numbers, scale: float, unit: str) -> Iterator[str]:
-    if row["readable"] == row["base_readable"] == 1.0:
-        return
-    yield (
-        f"format: {row['readable']:.0%} of answers can be read (base {row['base_readable']:.0%}), "
-        f"which makes {_amount(row, 'readable_more', scale)} {unit}"
-    )
-    if not math.isnan(row["lenient_gain"]):
-        yield (
-            "format: where the gold may stand anywhere in the answer the gain is "
-            f"{_amount(row, 'lenient_gain', scale)} {unit}"
-        )

@@ -8,28 +8,27 @@ import numpy as np
 
 from transferlens.explain.answers import UNREADABLE, TargetAnswers
 from transferlens.explain.ratio import ratio
+from transferlens.explain.resample import placed_sums
 from transferlens.stats.arrays import BoolArray, FloatArray, IntArray
 
-__all__ = ["Sides", "Strata", "fill", "paired", "strata_columns", "strata_of"]
+__all__ = ["Sides", "Strata", "fill", "mean_scores", "paired", "strata_of", "strata_sums"]
 
 _MOST_BINS = 20
 _PER_BIN = 50
 
-# What is summed in each stratum.
-_READABLE, _UNREADABLE, _READABLE_SCORE, _UNREADABLE_SCORE = range(4)
-
 
 class Sides(NamedTuple):
-    """One quantity of the base and of the adapter, (..., stratum) or (...) each."""
+    """One quantity of the base and of the adapter, of the same shape each."""
 
     base: FloatArray
     adapter: FloatArray
 
 
 class Strata(NamedTuple):
-    """Shares and means per stratum; the last stratum is "cut off", the others are lengths.
+    """Shares and means, (stratum, source, resample) each.
 
-    What a model never did is unknown; `fill` says what stands in for it.
+    The last stratum is "cut off", the others are lengths. What a model never did is unknown;
+    `fill` says what stands in for it.
     """
 
     share: Sides
@@ -40,10 +39,8 @@ class Strata(NamedTuple):
     """Mean score of those that can be read."""
     unread_score: Sides
     """Mean score of those that cannot."""
-    score: Sides
-    """Mean score of all of them."""
     total: Sides
-    """Mean score over all strata, (...)."""
+    """Mean score over all strata, (source, resample)."""
 
 
 def paired(answers: TargetAnswers) -> BoolArray:
@@ -52,110 +49,157 @@ def paired(answers: TargetAnswers) -> BoolArray:
     return scored[1:] & scored[:1]
 
 
-def strata_columns(answers: TargetAnswers) -> FloatArray:
-    """Return what each example adds to each sum.
+def strata_sums(answers: TargetAnswers, weights: FloatArray) -> FloatArray:
+    """Sum answers and scores by length and readability, in each resample.
 
     Lengths are cut at the quantiles of both models' answers together, at most twenty parts,
     so that both are compared in the same ones; where nothing was written, or lengths are
-    not known, there is a single part.
+    not known, there is a single part. Runs of one model on one example count as one, and
+    only `paired` examples count.
+
+    Parameters
+    ----------
+    answers
+        Of one target.
+    weights
+        How often each example counts, (example, resample).
 
     Returns
     -------
     FloatArray
-        Shape (example, source, side, stratum, sum); the sides are base and adapter. Runs
-        of one model on one example count as one, and only `paired` examples count.
+        Shape (what, unread, side, stratum, source, resample): first how many answers, then
+        the sum of their scores; those that can be read and those that cannot; of base and
+        adapter.
     """
-    n_sources, n = len(answers.models) - 1, len(answers.example)
+    bins = _Bins.of(answers)
+    n_sources, n_runs = len(answers.models) - 1, answers.answer.shape[1]
+    shape = (2, 2, bins.n + 1, n_sources)
     both = paired(answers)
-    n_bins = _number_of_bins(answers)
-    columns = np.zeros((n, n_sources, 2, n_bins + 1, 4))
-    scored = answers.scored
-    weight = 1.0 / np.maximum(scored.sum(axis=1), 1)
-    for source in range(n_sources):
-        models = (0, 1 + source)
-        edges = _edges(answers, models, n_bins)
-        for side, model in enumerate(models):
-            for run in range(scored.shape[1]):
-                use = np.flatnonzero(scored[model, run] & both[source])
-                place = _places(answers, model, run, edges)[use]
-                unread = (answers.answer[model, run, use] == UNREADABLE).astype(np.int64)
-                share = weight[model, use]
-                columns[use, source, side, place, unread] += share
-                columns[use, source, side, place, 2 + unread] += (
-                    share * answers.score[model, run, use]
-                )
-    return columns
+    share = 1.0 / np.maximum(answers.scored.sum(axis=1), 1)
+    places, examples, counts, scores = [], [], [], []
+    for side in range(2):
+        for run in range(n_runs):
+            model = np.arange(1, n_sources + 1) if side else np.zeros(n_sources, dtype=np.int64)
+            source, example = np.nonzero(both & answers.scored[model, run])
+            of = model[source]
+            unread = (answers.answer[of, run, example] == UNREADABLE).astype(np.int64)
+            stratum = bins.stratum(answers, source, of, run, example)
+            places.append(
+                np.ravel_multi_index((unread, np.full_like(of, side), stratum, source), shape)
+            )
+            examples.append(example)
+            counts.append(share[of, example])
+            scores.append(share[of, example] * answers.score[of, run, example])
+    place, example, count, score = (np.concatenate(v) for v in (places, examples, counts, scores))
+    hit = np.flatnonzero(score)
+    n = int(np.prod(shape))
+    sums = placed_sums(
+        np.concatenate([place, n + place[hit]]),
+        np.concatenate([example, example[hit]]),
+        np.concatenate([count, score[hit]]),
+        n_places=2 * n,
+        weights=weights,
+    )
+    return sums.reshape(2, *shape, weights.shape[1])
 
 
 def strata_of(sums: FloatArray) -> Strata:
-    """Turn sums of `strata_columns`, (..., side, stratum, sum), into shares and means."""
-    count = sums[..., :2].sum(axis=-1)
-    everything = count.sum(axis=-1, keepdims=True)
-    total = sums[..., 2:].sum(axis=-1)
-    share = ratio(count, everything)
+    """Turn what `strata_sums` returns into shares and means."""
+    number, scores = sums
+    count, score = number.sum(axis=0), scores.sum(axis=0)
+    everything = count.sum(axis=1)
     return Strata(
-        share=_sides(share),
-        readable=_filled(ratio(sums[..., _READABLE], count)),
-        read_score=_filled(ratio(sums[..., _READABLE_SCORE], sums[..., _READABLE])),
-        unread_score=_filled(ratio(sums[..., _UNREADABLE_SCORE], sums[..., _UNREADABLE])),
-        score=_filled(ratio(total, count)),
-        total=_sides(ratio(total.sum(axis=-1), everything[..., 0]), axis=-1),
+        share=Sides(*ratio(count, everything[:, None])),
+        readable=_filled(ratio(number[0], count)),
+        read_score=_filled(ratio(scores[0], number[0])),
+        unread_score=_filled(ratio(scores[1], number[1])),
+        total=Sides(*ratio(score.sum(axis=1), everything)),
     )
 
 
-def fill(own: FloatArray, other: FloatArray) -> FloatArray:
-    """Replace NaN, where a model has no answers in a stratum, (..., stratum).
+def mean_scores(sums: FloatArray) -> Sides:
+    """Return the mean score of each stratum's answers, read or not; see `strata_of`."""
+    number, scores = sums
+    return _filled(ratio(scores.sum(axis=0), number.sum(axis=0)))
 
-    By the model's own value at the nearest length: being better at lengths that the other
-    never writes is not called an effect of length. Answers that are cut off, and models
-    that have no other ones, take the other model's value; 0 where neither has one.
+
+def fill(own: FloatArray, other: FloatArray) -> FloatArray:
+    """Replace NaN, where a model has no answers in a stratum, (stratum, ...).
+
+    By the model's own value at the nearest length, the shorter one of two: being better at
+    lengths that the other never writes is not called an effect of length. Answers that are
+    cut off, and models that have no other ones, take the other model's value; 0 where neither
+    has one.
     """
     filled = own.copy()
-    lengths = filled[..., :-1]
-    known = own[..., :-1]
-    size = known.shape[-1]
-    for step in range(1, size):
-        for there, here in (
-            (known[..., : size - step], lengths[..., step:]),
-            (known[..., step:], lengths[..., : size - step]),
-        ):
-            np.copyto(here, there, where=np.isnan(here))
-    filled = np.where(np.isnan(filled), other, filled)
-    return np.where(np.isnan(filled), 0.0, filled)
+    unknown = np.isnan(own)
+    some = unknown[:-1].any(axis=0)
+    if some.any():
+        filled[:-1, some] = _nearest(own[:-1, some])
+        unknown = np.isnan(filled)
+    np.copyto(filled, other, where=unknown)
+    np.copyto(filled, 0.0, where=np.isnan(filled))
+    return filled
+
+
+def _nearest(values: FloatArray) -> FloatArray:
+    """Replace NaN by the nearest value along the first axis, (length, case)."""
+    n = len(values)
+    place = np.arange(n)[:, None]
+    known = ~np.isnan(values)
+    before = np.maximum.accumulate(np.where(known, place, -n), axis=0)
+    after = np.minimum.accumulate(np.where(known, place, 2 * n)[::-1], axis=0)[::-1]
+    nearest = np.where(place - before <= after - place, before, after)
+    # Where nothing is known any place will do: all are NaN.
+    return np.take_along_axis(values, np.clip(nearest, 0, n - 1), axis=0)
 
 
 def _filled(values: FloatArray) -> Sides:
-    base, adapter = values[..., 0, :], values[..., 1, :]
+    base, adapter = values
     return Sides(fill(base, adapter), fill(adapter, base))
 
 
-def _sides(values: FloatArray, axis: int = -2) -> Sides:
-    base, adapter = np.moveaxis(values, axis, 0)
-    return Sides(base, adapter)
+class _Bins(NamedTuple):
+    """In which part of the lengths an answer lies."""
+
+    n: int
+    of_length: IntArray | None
+    """Part of each length, (source, tokens); None: there is one part only."""
+
+    @classmethod
+    def of(cls, answers: TargetAnswers) -> _Bins:
+        """Cut the lengths of each source and the base at their common quantiles."""
+        if not answers.written or np.isnan(answers.n_tokens[answers.scored]).any():
+            return cls(1, None)
+        n = int(np.clip(len(answers.example) // _PER_BIN, 2, _MOST_BINS))
+        shares = _length_shares(answers)
+        # The base weighs as much as the adapter, and one alone where the other has none.
+        pooled = shares[1:] + shares[:1]
+        below = np.cumsum(pooled, axis=1) - pooled
+        total = np.maximum(pooled.sum(axis=1, keepdims=True), 1e-12)
+        # A part ends with the first length up to which at least its share of answers lies.
+        part = np.clip(np.floor(n * below / total + 1e-9), 0, n - 1).astype(np.int64)
+        steps = np.diff(part, axis=1, prepend=0) > 0
+        # Parts in which no length falls are left out.
+        dense = np.cumsum(steps, axis=1)
+        return cls(int(dense.max(initial=0)) + 1, dense)
+
+    def stratum(
+        self, answers: TargetAnswers, source: IntArray, model: IntArray, run: int, example: IntArray
+    ) -> IntArray:
+        """Return the stratum of some answers of one run."""
+        cut = answers.truncated[model, run, example]
+        if self.of_length is None:
+            return np.where(cut, 1, 0)
+        length = answers.n_tokens[model, run, example].astype(np.int64)
+        return np.where(cut, self.n, self.of_length[source, length])
 
 
-def _number_of_bins(answers: TargetAnswers) -> int:
-    if not answers.written or np.isnan(answers.n_tokens[answers.scored]).any():
-        return 1
-    return int(np.clip(len(answers.example) // _PER_BIN, 2, _MOST_BINS))
-
-
-def _edges(answers: TargetAnswers, models: tuple[int, int], n_bins: int) -> FloatArray:
-    """Return the inner edges of the parts; the base weighs as much as the adapter."""
-    if n_bins == 1:
-        return np.empty(0)
-    use = answers.scored & ~answers.truncated
-    sides = [answers.n_tokens[model][use[model]] for model in models]
-    levels = np.arange(1, n_bins) / n_bins
-    known = [side for side in sides if len(side)]
-    if not known:
-        return np.empty(0)
-    size = max(len(side) for side in known)
-    even = [np.quantile(side, (np.arange(size) + 0.5) / size) for side in known]
-    return np.asarray(np.unique(np.quantile(np.concatenate(even), levels)))
-
-
-def _places(answers: TargetAnswers, model: int, run: int, edges: FloatArray) -> IntArray:
-    place = np.searchsorted(edges, answers.n_tokens[model, run], side="left")
-    last = _number_of_bins(answers)
-    return np.where(answers.truncated[model, run], last, np.minimum(place, last - 1))
+def _length_shares(answers: TargetAnswers) -> FloatArray:
+    """Return the share of each length among the answers that are not cut off, (model, tokens)."""
+    longest = int(np.nan_to_num(answers.n_tokens).max(initial=0.0))
+    model, run, example = np.nonzero(answers.scored & ~answers.truncated)
+    length = answers.n_tokens[model, run, example].astype(np.int64)
+    shape = (len(answers.models), longest + 1)
+    counts = np.bincount(model * shape[1] + length, minlength=shape[0] * shape[1]).reshape(shape)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,13 @@ from transferlens.results.aggregate import (
     cell_arrays,
     example_scores,
     summarise,
+)
+from transferlens.results.infos import (
+    parted,
+    sources_of,
+    targets_of,
+    with_sources,
+    with_targets,
 )
 from transferlens.results.plan import Plan
 from transferlens.results.schema import (
@@ -50,8 +57,11 @@ class TransferStudy:
     """
 
     sources: tuple[SourceInfo, ...]
-    """The adapters' sources in the study's order; the base is not one of them."""
+    """The adapters' sources in the study's order; the base and twins are none of them."""
     targets: tuple[TargetInfo, ...]
+    twins: tuple[SourceInfo, ...] = ()
+    """Control adapters, each of which differs from a source in one property. No number of
+    the study is about them; see `with_twins`."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """The study's spec as plain values, or what an importer knows."""
     plan: Plan | None = None
@@ -91,8 +101,8 @@ class TransferStudy:
             )
             raise ResultsError(msg)
         return cls(
-            sources=_with_sources(sources, frame),
-            targets=_with_targets(targets, frame),
+            **parted(with_sources(sources, frame)),
+            targets=with_targets(targets, frame),
             origin=dict(origin or {}),
             _rows=InMemory(frame.lazy()),
         )
@@ -133,8 +143,8 @@ class TransferStudy:
             msg = f"scores: the cell {source} -> {target}, seed {seed}, occurs twice"
             raise ResultsError(msg)
         return cls(
-            sources=_with_sources(sources, frame),
-            targets=_with_targets(targets, frame),
+            **parted(with_sources(sources, frame)),
+            targets=with_targets(targets, frame),
             origin=dict(origin or {}),
             _scores=frame,
         )
@@ -159,16 +169,26 @@ class TransferStudy:
         ResultsError
             A file of it is damaged.
         """
-        return None if self._rows is None else self._rows.scan()
+        return None if self._own_rows is None else self._own_rows.scan()
 
     @cached_property
     def score_rows(self) -> pl.DataFrame:
         """Scores in long form (`SCORE_SCHEMA`), the base among the sources."""
-        if self._rows is not None:
-            return summarise(self._rows.scan())
+        if self._own_rows is not None:
+            return summarise(self._own_rows.scan())
         if self._scores is None:
             return pl.DataFrame(schema=SCORE_SCHEMA)
-        return self._scores
+        return self._scores.filter(~pl.col("source").is_in([twin.name for twin in self.twins]))
+
+    @cached_property
+    def _own_rows(self) -> Predictions | None:
+        if self._rows is None or not self.twins:
+            return self._rows
+        return self._rows.without([twin.name for twin in self.twins])
+
+    def with_twins(self) -> TransferStudy:
+        """Return the study with its twins among the sources, behind the others."""
+        return replace(self, sources=(*self.sources, *self.twins), twins=())
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -275,10 +295,10 @@ class TransferStudy:
         yield group
 
     def _read_examples(self, targets: list[str]) -> Iterator[xr.Dataset]:
-        if self._rows is None:
+        if self._own_rows is None:
             return
         names = [info.name for info in self.sources]
-        for found in example_scores(self._rows.scan(targets), targets, names, self.seeds):
+        for found in example_scores(self._own_rows.scan(targets), targets, names, self.seeds):
             yield self._labelled(found)
 
     def _labelled(self, found: ExampleScores) -> xr.Dataset:
@@ -334,35 +354,14 @@ def open_study(path: str | Path) -> TransferStudy:
     plan = store.plan
     scores = store.read_scores()
     return TransferStudy(
-        sources=plan.sources or _sources_of(plan),
-        targets=plan.targets or _targets_of(plan),
+        **parted(plan.sources or sources_of(plan)),
+        targets=plan.targets or targets_of(plan),
         origin=plan.spec,
         plan=plan,
         path=store.path,
         _rows=CellFiles(store, plan.cells) if scores is None else None,
         _scores=scores,
     )
-
-
-def _sources_of(plan: Plan) -> tuple[SourceInfo, ...]:
-    names = dict.fromkeys(cell.source for cell in plan.cells if cell.source != BASE)
-    return tuple(SourceInfo(name=name) for name in names)
-
-
-def _targets_of(plan: Plan) -> tuple[TargetInfo, ...]:
-    return tuple(TargetInfo(name=n) for n in dict.fromkeys(cell.target for cell in plan.cells))
-
-
-def _with_sources(given: Sequence[SourceInfo], frame: pl.DataFrame) -> tuple[SourceInfo, ...]:
-    known = {info.name for info in given} | {BASE}
-    found = frame["source"].unique(maintain_order=True)
-    return (*given, *(SourceInfo(name=name) for name in found if name not in known))
-
-
-def _with_targets(given: Sequence[TargetInfo], frame: pl.DataFrame) -> tuple[TargetInfo, ...]:
-    known = {info.name for info in given}
-    found = frame["target"].unique(maintain_order=True)
-    return (*given, *(TargetInfo(name=name) for name in found if name not in known))
 
 
 def _over_seeds(base: pl.DataFrame, seeds: Sequence[int]) -> pl.DataFrame:

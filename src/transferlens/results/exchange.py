@@ -27,6 +27,7 @@ def write_study(study: TransferStudy, path: str | Path) -> TransferStudy:
     if (Path(path) / "plan.json").exists():
         msg = f"{path} holds a study already; choose another folder or remove it"
         raise ResultsError(msg)
+    study = study.with_twins()
     store = StudyStore.create(path)
     cells: list[Cell] = []
     if study.predictions is None:

@@ -58,8 +58,11 @@ class PlannedAdapter:
     id: str
     source: str
     seed: int
+    """Place in the matrix: a twin stands beside the adapter of its source with this seed."""
     n_rows: int
     n_tokens: int | None = None
+    training_seed: int | None = None
+    """Seed that it is trained with; None where it is ``seed``."""
 
     @property
     def folder(self) -> str:

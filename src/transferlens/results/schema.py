@@ -97,6 +97,15 @@ class SourceInfo:
     content_hash: str | None = None
     examples_id: str | None = None
     """Name of the stored texts of its rows, with their completions."""
+    base_nll: float | None = None
+    """Mean negative log-likelihood of its completions under the base, in nats per token;
+    the engine measures it on up to 256 rows. None where it is not known."""
+    twin_of: str | None = None
+    """Source from which a twin differs in one property; None for a source of its own."""
+    control: str | None = None
+    """The property, such as ``"balanced"``."""
+    control_value: str | None = None
+    """Its parameter as text, such as ``"0.9"``; None where it has none."""
 
 
 def conform(frame: pl.DataFrame, schema: pl.Schema, *, where: str) -> pl.DataFrame:

@@ -27,6 +27,10 @@ class Predictions(Protocol):
         """Return the rows, with the columns of `PREDICTION_SCHEMA`."""
         ...
 
+    def without(self, sources: Collection[str]) -> Predictions:
+        """Return the rows of other sources than these."""
+        ...
+
 
 class InMemory:
     """Predictions that were never stored."""
@@ -40,6 +44,10 @@ class InMemory:
             return self._frame
         return _of_targets(self._frame, targets)
 
+    def without(self, sources: Collection[str]) -> InMemory:
+        """Return the rows of other sources than these."""
+        return InMemory(self._frame.filter(~pl.col("source").is_in(list(sources))))
+
 
 class CellFiles:
     """The cell files of a study folder, of the given cells only.
@@ -52,6 +60,11 @@ class CellFiles:
         self._store = store
         self._cells = cells
         self._whole: set[Path] = set()
+
+    def without(self, sources: Collection[str]) -> CellFiles:
+        """Return the files of other sources than these; the others are not even opened."""
+        left = [cell for cell in self._cells if cell.source not in sources]
+        return CellFiles(self._store, left)
 
     @cached_property
     def _by_file(self) -> dict[Path, list[Cell]]:

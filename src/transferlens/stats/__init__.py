@@ -16,13 +16,21 @@ from transferlens.stats.asymmetry import (
     split_asymmetry,
 )
 from transferlens.stats.bootstrap import BootstrapMethod, bootstrap_cells, paired_bootstrap
+from transferlens.stats.components import VarianceComponents, variance_components
 from transferlens.stats.differences import paired_differences
+from transferlens.stats.mantel import Mantel, mantel
 from transferlens.stats.mcnemar import (
     McNemarMethod,
     mcnemar_cells,
     mcnemar_p_value,
     mcnemar_test,
     paired_proportion_interval,
+)
+from transferlens.stats.mrqap import (
+    PermutationRegression,
+    most_predictors,
+    mrqap,
+    source_regression,
 )
 from transferlens.stats.multiplicity import AdjustMethod, adjust_p_values, max_t
 from transferlens.stats.power import (
@@ -53,15 +61,18 @@ __all__ = [
     "BootstrapMethod",
     "Hubs",
     "Interval",
+    "Mantel",
     "McNemarMethod",
     "PairDirections",
     "PairedTest",
     "PairedTests",
+    "PermutationRegression",
     "ProportionMethod",
     "RoleEffects",
     "Roles",
     "SharedWeights",
     "TwoWayTests",
+    "VarianceComponents",
     "adjust_p_values",
     "asymmetry_test",
     "bootstrap_cells",
@@ -71,12 +82,15 @@ __all__ = [
     "detectable_effect",
     "examples_needed",
     "hubs",
+    "mantel",
     "max_t",
     "mcnemar_cells",
     "mcnemar_p_value",
     "mcnemar_power",
     "mcnemar_test",
     "mean_interval",
+    "most_predictors",
+    "mrqap",
     "pair_directions",
     "paired_bootstrap",
     "paired_differences",
@@ -87,6 +101,8 @@ __all__ = [
     "shared_standard_error",
     "sign_flip_cells",
     "sign_flip_test",
+    "source_regression",
     "split_asymmetry",
     "two_way_test",
+    "variance_components",
 ]

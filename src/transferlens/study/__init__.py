@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transferlens.study.controls import PROPERTIES, ControlSpec, Property, SkewSpec
 from transferlens.study.spec import (
     BASE,
     BaseSpec,
@@ -17,12 +18,16 @@ from transferlens.study.spec import (
 
 __all__ = [
     "BASE",
+    "PROPERTIES",
     "BaseSpec",
     "ComputeSpec",
+    "ControlSpec",
     "DataSpec",
     "EvaluationSpec",
     "LimitSpec",
     "MethodSpec",
+    "Property",
+    "SkewSpec",
     "StudySpec",
     "TaskRef",
     "TaskSpec",

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from transferlens.errors import SpecError
+from transferlens.study.controls import ControlSpec, SkewSpec, check_controls
 from transferlens.study.document import Document, read_document
+from transferlens.study.part import BASE, Part, plain_name, shorthand
 
 __all__ = [
     "BASE",
     "BaseSpec",
     "ComputeSpec",
+    "ControlSpec",
     "DataSpec",
     "EvaluationSpec",
     "LimitSpec",
@@ -40,23 +33,8 @@ __all__ = [
     "TaskSpec",
 ]
 
-BASE = "base"
-"""Reserved source name of the untuned base model."""
 
-# Names become folder names and column values, so they are short and plain.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _shorthand(field: str) -> BeforeValidator:
-    """Let a bare string stand for the part's main field."""
-    return BeforeValidator(lambda value: {field: value} if isinstance(value, str) else value)
-
-
-class DataSpec(_Part):
+class DataSpec(Part):
     """Where the rows of a task come from: files, a Hugging Face dataset or the built-in suite."""
 
     path: str | None = None
@@ -89,7 +67,7 @@ class DataSpec(_Part):
         return self
 
 
-class TaskSpec(_Part):
+class TaskSpec(Part):
     """How rows become prompts, answers and scores.
 
     ``prompt`` and ``completion`` are Jinja templates over the row's columns;
@@ -97,7 +75,7 @@ class TaskSpec(_Part):
     All run in a sandbox.
     """
 
-    data: Annotated[DataSpec, _shorthand("path")]
+    data: Annotated[DataSpec, shorthand("path")]
     columns: dict[str, str] = Field(default_factory=dict)
     """Name used in the templates -> column of the data."""
     prompt: str = "{{ prompt }}"
@@ -138,7 +116,7 @@ class TaskSpec(_Part):
         return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
 
 
-class TaskRef(_Part):
+class TaskRef(Part):
     """A task in the role of source or target."""
 
     task: str
@@ -146,8 +124,6 @@ class TaskRef(_Part):
     """Name in the matrix; the task's name unless given."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """At most this many rows; the study's limit unless given."""
-    balanced: bool = False
-    """Draw equally many rows of each gold choice, for a twin with other class shares."""
 
     @model_validator(mode="before")
     @classmethod
@@ -160,19 +136,10 @@ class TaskRef(_Part):
     @field_validator("name")
     @classmethod
     def _plain(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            msg = (
-                f"{name!r} cannot be a name: use up to 80 letters, digits, '.', '_' or '-', "
-                "beginning with a letter or digit"
-            )
-            raise ValueError(msg)
-        if name == BASE:
-            msg = f"{BASE!r} is the name of the untuned base model; choose another"
-            raise ValueError(msg)
-        return name
+        return plain_name(name)
 
 
-class BaseSpec(_Part):
+class BaseSpec(Part):
     """The base model: ``embedded``, a hub id, or a local folder in Hugging Face format."""
 
     model: str = "embedded"
@@ -181,7 +148,7 @@ class BaseSpec(_Part):
     """Run Python code that comes with the model. Off unless you ask for it."""
 
 
-class MethodSpec(_Part):
+class MethodSpec(Part):
     """How an adapter is trained: LoRA on completion tokens."""
 
     name: Literal["lora"] = "lora"
@@ -204,7 +171,7 @@ class MethodSpec(_Part):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
-class EvaluationSpec(_Part):
+class EvaluationSpec(Part):
     """How predictions are made."""
 
     batch_tokens: Annotated[int, Field(ge=1)] = 8192
@@ -213,16 +180,19 @@ class EvaluationSpec(_Part):
     """Longest prompt plus answer in tokens. Default: the model's context."""
 
 
-class ComputeSpec(_Part):
+class ComputeSpec(Part):
     """Where a study runs. None of it is part of an adapter's identity but ``dtype``."""
 
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto``: bfloat16 on an accelerator that has it, else float32."""
     threads: Annotated[int, Field(ge=1)] | None = None
+    checkpointing: bool | None = None
+    """Whether training computes hidden states again in place of keeping them: less memory, more
+    time, the same bits. Default: where the machine's memory would not do otherwise."""
 
 
-class LimitSpec(_Part):
+class LimitSpec(Part):
     """At most so many rows of each task, drawn once, the same for every seed."""
 
     train: Annotated[int, Field(ge=1)] | None = None
@@ -231,15 +201,17 @@ class LimitSpec(_Part):
     """Seed of the draw."""
 
 
-class StudySpec(_Part):
+class StudySpec(Part):
     """A whole study, as written in ``study.yaml``."""
 
     name: str = "study"
-    base: Annotated[BaseSpec, _shorthand("model")] = Field(default_factory=BaseSpec)
+    base: Annotated[BaseSpec, shorthand("model")] = Field(default_factory=BaseSpec)
     tasks: dict[str, TaskSpec] = Field(default_factory=dict)
     """Your own tasks; built-in tasks and task cards need no definition."""
     sources: tuple[TaskRef, ...]
     targets: tuple[TaskRef, ...]
+    controls: tuple[ControlSpec, ...] = ()
+    """Twins of sources, each of which differs from its source in one property."""
     method: MethodSpec = Field(default_factory=MethodSpec)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     limits: LimitSpec = Field(default_factory=LimitSpec)
@@ -295,6 +267,8 @@ class StudySpec(_Part):
         except ValidationError as error:
             raise SpecError(document.explain(error, _field_names())) from None
         spec._document = document  # noqa: SLF001 - a private attribute of this very class
+        names = [ref.name for ref in spec.sources]
+        check_controls(spec.controls, sources=names, seeds=spec.seeds, where=spec.where)
         return spec
 
     @property
@@ -321,6 +295,6 @@ def _field_names() -> set[str]:
     """Return every field name that a study file may hold, for suggestions."""
     parts = (
         StudySpec, TaskRef, TaskSpec, DataSpec, BaseSpec,
-        MethodSpec, EvaluationSpec, ComputeSpec, LimitSpec,
+        MethodSpec, EvaluationSpec, ComputeSpec, LimitSpec, ControlSpec, SkewSpec,
     )  # fmt: skip
     return {name for part in parts for name in part.model_fields}

@@ -6,15 +6,19 @@ from transferlens.tasks.catalog import card_names, known_tasks, load_card
 from transferlens.tasks.example import Example, content_hash, count_leaked
 from transferlens.tasks.load import Role, load_task
 from transferlens.tasks.task import Task
+from transferlens.tasks.twins import Original, Twin, make_twin
 
 __all__ = [
     "Example",
+    "Original",
     "Role",
     "Task",
+    "Twin",
     "card_names",
     "content_hash",
     "count_leaked",
     "known_tasks",
     "load_card",
     "load_task",
+    "make_twin",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 import urllib.error
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transferlens.errors import DataError, require
+from transferlens.errors import DataError, needs
 from transferlens.tasks.readers import Rows
 
 __all__ = ["hub_answers", "read_dataset"]
@@ -47,7 +48,10 @@ def read_dataset(
         reached nor is it on this machine.
     """
     origin = f"{dataset} ({f'{subset}, ' if subset else ''}{split})"
-    require("datasets", extra="hub", purpose=f"{dataset}: reading it")
+    with needs("datasets", extra="hub", purpose=f"{dataset}: reading it"):
+        # Its import alone takes seconds, which a name that leads nowhere is not worth.
+        if importlib.util.find_spec("datasets") is None:
+            raise ImportError
     folder = (root / Path(dataset).expanduser()).absolute()
     local = folder.is_dir()
     offline = not local and not hub_answers()

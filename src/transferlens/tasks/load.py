@@ -58,7 +58,6 @@ def load_task(ref: TaskRef, study: StudySpec, *, role: Role, index: int) -> Task
         family=spec.family or "other",
         where=where if ref.task not in study.tasks else study.where("tasks", ref.task),
         root=study.root,
-        balanced=ref.balanced,
         place=place,
     )
 

@@ -14,7 +14,7 @@ from transferlens.tasks.example import Example
 from transferlens.tasks.readers import Rows
 from transferlens.tasks.templates import Expression, Template
 
-__all__ = ["Kind", "Renderer", "draw", "draw_balanced"]
+__all__ = ["Kind", "Renderer", "draw", "draw_all"]
 
 Kind = Literal["choice", "generate"]
 Row = Mapping[str, Any]
@@ -184,40 +184,17 @@ def draw(
     return tuple(drawn[index] for index in sorted(kept))
 
 
-def draw_balanced(
-    rows: Rows, renderer: Renderer, *, limit: int | None, seed: int, where: str
-) -> tuple[Example, ...]:
-    """Return equally many examples of each gold choice, at most ``limit`` in all; as `draw`.
-
-    All rows are rendered, since only then their choices are known.
+def draw_all(rows: Rows, renderer: Renderer, *, seed: int, where: str) -> tuple[Example, ...]:
+    """Return all different examples of a split in the order in which `draw` takes them.
 
     Raises
     ------
     DataError
-        As `draw`; or the answers are written, a choice is never right, or
-        ``limit`` is below the number of choices.
+        As `draw`.
     """
-    if renderer.kind != "choice":
-        msg = f"{where}: balanced is for tasks with choices; remove it"
-        raise DataError(msg)
     order = _order(rows, seed, where)
-    examples = _render(rows, order, renderer, where, len(order))
-    by_choice: dict[str, list[int]] = {}
-    for index in map(int, order):
-        if (example := examples.get(index)) is not None:
-            for choice in example.choices or ():
-                by_choice.setdefault(choice, [])
-            by_choice.setdefault(example.gold, []).append(index)
-    smallest = min(by_choice, key=lambda choice: len(by_choice[choice]))
-    share = len(by_choice[smallest])
-    if limit is not None:
-        share = min(share, limit // len(by_choice))
-    if share == 0:
-        why = f"{smallest!r} is never right" if not by_choice[smallest] else f"limit is {limit}"
-        msg = f"{where}: no balanced draw over {len(by_choice)} choices: {why}"
-        raise DataError(msg)
-    kept = sorted(index for indices in by_choice.values() for index in indices[:share])
-    return tuple(examples[index] for index in kept)
+    drawn = _render(rows, order, renderer, where, len(order))
+    return tuple(drawn[index] for index in map(int, order) if index in drawn)
 
 
 def _order(rows: Rows, seed: int, where: str) -> NDArray[np.intp]:

@@ -12,7 +12,7 @@ from transferlens.study import TaskSpec
 from transferlens.tasks.example import Example
 from transferlens.tasks.hub import read_dataset
 from transferlens.tasks.readers import Rows, find_split, read_file
-from transferlens.tasks.render import Kind, Renderer, draw, draw_balanced
+from transferlens.tasks.render import Kind, Renderer, draw, draw_all
 
 __all__ = ["Split", "Task", "read_rows"]
 
@@ -36,8 +36,6 @@ class Task:
     """``file:line: field`` at which the study names the task, for messages."""
     root: Path
     """Folder at which the relative paths of the definition start."""
-    balanced: bool = False
-    """Whether equally many rows of each gold choice are drawn."""
     place: Callable[[str], str] = field(repr=False, compare=False)
     """Field of the definition -> ``file:line: field``, for messages."""
 
@@ -58,7 +56,16 @@ class Task:
         """Return at most ``limit`` test examples; as `train`."""
         return self._draw("test", limit, seed)
 
+    def pool(self, *, seed: int) -> tuple[Example, ...]:
+        """Return all training examples, those that `train` takes first; raises as it does."""
+        rows, renderer, where = self._read("train")
+        return draw_all(rows, renderer, seed=seed, where=where)
+
     def _draw(self, split: Split, limit: int | None, seed: int) -> tuple[Example, ...]:
+        rows, renderer, where = self._read(split)
+        return draw(rows, renderer, limit=limit, seed=seed, where=where)
+
+    def _read(self, split: Split) -> tuple[Rows, Renderer, str]:
         where = f"{self.where}: task {self.name!r}"
         try:
             rows = read_rows(self.spec, split, self.root)
@@ -66,12 +73,10 @@ class Task:
             msg = f"{self.place('data')}: task {self.name!r}: {error}"
             raise DataError(msg) from None
         try:
-            renderer = Renderer(self.spec, self.kind)
+            return rows, Renderer(self.spec, self.kind), where
         except SpecError as error:
             msg = f"{where}: {error}"
             raise SpecError(msg) from None
-        select = draw_balanced if self.balanced else draw
-        return select(rows, renderer, limit=limit, seed=seed, where=where)
 
 
 def read_rows(spec: TaskSpec, split: Split, root: Path) -> Rows:

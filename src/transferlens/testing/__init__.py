@@ -26,10 +26,12 @@ from transferlens.testing.mechanisms import (
 from transferlens.testing.scores import SimulatedScores, simulate_scores
 from transferlens.testing.structure import Structure, Truth, draw_truth
 from transferlens.testing.study import SimulatedStudy, StudyTruth, simulate_study
+from transferlens.testing.twins import PlantedTwins, simulate_twins
 
 __all__ = [
     "Behaviour",
     "PlantedMechanisms",
+    "PlantedTwins",
     "Sampling",
     "SimulatedScores",
     "SimulatedStudy",
@@ -40,4 +42,5 @@ __all__ = [
     "simulate_mechanisms",
     "simulate_scores",
     "simulate_study",
+    "simulate_twins",
 ]

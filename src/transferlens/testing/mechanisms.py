@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
 
@@ -171,6 +172,7 @@ def _rows(
     return pl.DataFrame(columns, schema=PREDICTION_SCHEMA)
 
 
+@lru_cache(maxsize=256)
 def _expected(model: Behaviour, by_length: float, limit: int) -> float:
     """Return the expected score by integrating over lengths; the golds are balanced."""
     quantiles = (np.arange(_NODES) + 0.5) / _NODES

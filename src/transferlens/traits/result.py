@@ -166,9 +166,10 @@ class Traits:
     def _what(self) -> str:
         share = float(self.decomposition.explained.sum())
         rotated = "" if self.model.rotation == "none" else f", {self.model.rotation} rotation"
+        traits, verb = ("trait", "explains") if self.n_traits == 1 else ("traits", "explain")
         return (
-            f"{self.n_traits} trait{'s' * (self.n_traits != 1)} of {len(self.sources)} sources ×"
-            f" {len(self.targets)} targets by {self.model.method}{rotated} explain {share:.0%}"
+            f"{self.n_traits} {traits} of {len(self.sources)} sources ×"
+            f" {len(self.targets)} targets by {self.model.method}{rotated} {verb} {share:.0%}"
             " of the variance"
         )
 

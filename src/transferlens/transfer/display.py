@@ -13,9 +13,11 @@ _MEASURED = frozenset(
         "balance_high",
         "balance_low",
         "base_score",
+        "changed",
         "detectable",
         "difference",
         "effect",
+        "floor",
         "forward",
         "gain",
         "gain_high",
@@ -25,6 +27,7 @@ _MEASURED = frozenset(
         "hub_high",
         "hub_low",
         "low",
+        "original",
         "score",
         "score_high",
         "score_low",
@@ -41,7 +44,7 @@ def in_points(frame: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     frame
-        A table of a `TransferMatrix` or of `Effects`, with its column ``unit``.
+        A table of a `TransferMatrix`, of `Effects` or of `TwinEffects`, with its column ``unit``.
 
     Returns
     -------

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from textblob.en import parser as textblob_parser
 
-from transferlens.errors import AnalysisError
+from transferlens.errors import MissingExtraError, needs
 from transferlens.explain.linguistics import LexiconBackend, linguistic_features
-from transferlens.explain.linguistics.extras import needed
 from transferlens.explain.linguistics.lexicon import tag_words
 from transferlens.explain.linguistics.tokens import split_words
 
@@ -116,7 +115,7 @@ def test_any_order_of_texts_gives_the_same_annotation() -> None:
 
 def test_a_missing_package_is_one_line_that_says_how_to_install_it() -> None:
     with (
-        pytest.raises(AnalysisError, match=r'pip install "transferlens\[linguistics\]"'),
-        needed("no_such_package", "linguistics"),
+        pytest.raises(MissingExtraError, match=r'pip install "transferlens\[linguistics\]"'),
+        needs("no_such_package", extra="linguistics", purpose="this"),
     ):
         __import__("no_such_package")

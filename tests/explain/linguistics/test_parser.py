@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 spacy = pytest.importorskip("spacy")
 
 from spacy.tokens import Doc  # noqa: E402 - only where spaCy is installed
 
+from explain.linguistics.studies import study_of  # noqa: E402 - as above
 from transferlens.errors import AnalysisError  # noqa: E402 - as above
+from transferlens.explain.linguistic_story import cell_linguistics  # noqa: E402 - as above
 from transferlens.explain.linguistics import (  # noqa: E402 - as above
     LexiconBackend,
     ParserBackend,
     linguistic_features,
 )
 from transferlens.explain.linguistics.catalog import RELATIONS  # noqa: E402 - as above
+from transferlens.results import BASE, StudyStore  # noqa: E402 - as above
 
 VOCAB = spacy.blank("en").vocab
 FINITE_PAST, FINITE = "Tense=Past|VerbForm=Fin", "Tense=Pres|VerbForm=Fin"
@@ -145,3 +151,39 @@ def test_a_text_that_is_too_long_for_the_model_is_refused() -> None:
 
 def test_the_papers_relations_are_known_by_name() -> None:
     assert {"oprd", "parataxis", "csubj"} <= set(RELATIONS)
+
+
+def test_a_story_prints_the_papers_success_ratio_per_relation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    n = 200
+    passive_text = np.arange(n) % 2 == 0
+    base = (rng.random(n) < 0.4).astype(float)
+    adapter = np.where(passive_text, rng.random(n) < 0.8, rng.random(n) < 0.03).astype(float)
+    study = study_of({BASE: base[None, None], "s": adapter[None, None]})
+    StudyStore.create(tmp_path).write_examples(
+        "abc",
+        pl.DataFrame(
+            {
+                "example": range(n),
+                "prompt": [(passive() if p else relative()).text for p in passive_text],
+            }
+        ),
+    )
+    targets = (replace(study.targets[0], examples_id="abc"),)
+    stored = replace(study, path=tmp_path, targets=targets)
+    monkeypatch.setattr("transferlens.explain.linguistics.parser._load", lambda _: ByHand())
+    found = cell_linguistics(stored, "s", "reading", model="by_hand", cache=None)
+    ratios = {row["relation"]: row for row in found.relations}
+    right = adapter[passive_text].sum(), base[passive_text].sum()
+    assert ratios["nsubjpass"]["success_ratio"] == pytest.approx(right[0] / right[1])
+    assert not ratios["relcl"]["ratio_reliable"]
+    said = list(found.lines())
+    assert "(parser spacy:en_by_hand 1.0)" in said[0]
+    last = said[-1]
+    counts = f"{right[0]:.0f} against {right[1]:.0f} right"
+    assert last.startswith("linguistics: success ratio by relation: ")
+    assert f"nsubjpass {right[0] / right[1]:.2f} ({counts})" in last
+    assert "too few right answers for a ratio to mean anything" in last
+    assert "relcl" not in last

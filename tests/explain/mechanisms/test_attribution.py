@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -105,6 +106,27 @@ def test_exchanging_base_and_adapter_negates_every_part():
     back = Attribution(n_resamples=20)(swapped(study, "mixed"), rng=np.random.default_rng(0)).data
     for name in ("gain", *MECHANISMS):
         np.testing.assert_allclose(there[name], -back[name], atol=1e-6)
+
+
+def test_a_cell_does_not_depend_on_the_other_sources():
+    adapters = {f"s{at}": replace(ADAPTERS["mixed"], skill=0.5 + at / 30) for at in range(30)}
+    study = simulate_mechanisms(
+        WRITTEN, adapters, rng=np.random.default_rng(7), n_examples=200, by_length=1.2
+    ).study
+    rows = study.predictions.collect()
+    graded = rows.with_columns(score=pl.col("score") * (0.5 + pl.col("example") / 400))
+    every = Attribution(n_resamples=40)(
+        TransferStudy.from_predictions(graded), rng=np.random.default_rng(0)
+    ).data
+    alone = Attribution(n_resamples=40)(
+        TransferStudy.from_predictions(graded.filter(pl.col("source").is_in([BASE, "s28"]))),
+        rng=np.random.default_rng(0),
+    ).data
+    for name in ("gain", *MECHANISMS):
+        for end in ("", "_low", "_high"):
+            np.testing.assert_allclose(
+                every[name + end].sel(source="s28"), alone[name + end].sel(source="s28"), atol=1e-12
+            )
 
 
 def test_two_equal_models_differ_in_nothing():

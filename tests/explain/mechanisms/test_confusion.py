@@ -173,12 +173,12 @@ def test_where_nothing_is_created_the_test_keeps_its_level():
     gold = ["a", "b"] * 100
     cells = {
         (source, f"t{number}", 0): drawn(rng, gold, 0.5, ["a", "b"])
-        for number in range(300)
+        for number in range(200)
         for source in (BASE, "s")
     }
     found = Confusion(n_resamples=20)(study(cells, gold), rng=rng)
     swaps = found.created.filter(pl.col("answer") == "b")
-    assert swaps.height == 300
+    assert swaps.height == 200
     assert 0.02 < (swaps["p_value"] <= 0.05).mean() < 0.08
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import confusion_matrix
 
 from transferlens.errors import AnalysisError
 from transferlens.explain import LabelShift
-from transferlens.explain.labels import jensen_shannon, skew, skew_test
 from transferlens.explain.prior import answers_with_shares, counts_with_shares, label_shares
+from transferlens.explain.skew import jensen_shannon, skew, skew_test
 from transferlens.testing import Behaviour, simulate_mechanisms
 from transferlens.verify.paper import confusion_study, shipped_paper
 
@@ -22,10 +22,13 @@ tables = st.lists(st.integers(0, 200), min_size=9, max_size=9).map(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(mixes, mixes)
 def test_the_divergence_equals_that_of_scipy_and_is_symmetric(p, q):
     ours = float(jensen_shannon(p, q))
-    assert ours == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=1e-9)
+    with np.errstate(invalid="ignore"):  # of equal mixes scipy may take the root of -1e-17
+        theirs = np.nan_to_num(jensenshannon(p, q, base=2)) ** 2
+    assert ours == pytest.approx(theirs, abs=1e-9)
     assert ours == pytest.approx(float(jensen_shannon(q, p)))
 
 
@@ -36,6 +39,7 @@ def test_divergence_and_skew_have_their_extremes():
     assert np.isnan(skew(np.array([0.0, 0.0])))
 
 
+@settings(deadline=None)
 @given(tables, mixes)
 def test_fitted_tables_have_the_wanted_mix_the_same_golds_and_the_same_odds_ratios(table, mix):
     mix = mix / mix.sum()
@@ -49,6 +53,7 @@ def test_fitted_tables_have_the_wanted_mix_the_same_golds_and_the_same_odds_rati
     np.testing.assert_allclose(*interactions, atol=1e-8)
 
 
+@settings(deadline=None)
 @given(tables)
 def test_a_table_with_its_own_mix_is_unchanged(table):
     np.testing.assert_allclose(counts_with_shares(table, label_shares(table)), table + 0.5)

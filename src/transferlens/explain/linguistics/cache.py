@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,22 @@ import polars as pl
 
 from transferlens.results.files import damage_of, encode_parquet, os_errors, write_atomically
 
-__all__ = ["load", "store"]
+__all__ = ["load", "store", "user_cache"]
+
+
+def user_cache() -> Path | None:
+    """Return the user's folder for computed features; None where it cannot be made or written.
+
+    ``$XDG_CACHE_HOME`` or ``~/.cache``, and ``transferlens/linguistics`` in it. An analysis
+    writes nothing into a study, which may not even be the user's own.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    folder = home / "transferlens" / "linguistics"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def load(file: Path, *, columns: Sequence[str], height: int) -> pl.DataFrame | None:

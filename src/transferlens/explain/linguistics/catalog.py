@@ -15,12 +15,16 @@ from typing import Literal
 __all__ = [
     "FEATURES",
     "NAMES",
+    "PURPOSE",
     "RELATIONS",
     "Coding",
     "Feature",
     "Grade",
     "relation_of",
 ]
+
+PURPOSE = "measuring linguistic features"
+"""What to call all this where a package is missing."""
 
 Grade = Literal["exact", "good", "fair", "weak", "model", "absent"]
 """``exact``: counted or looked up, nothing is guessed. ``good``, ``fair``, ``weak``: rank

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from transferlens.errors import needs
 from transferlens.explain.linguistics.annotation import UPOS, Annotation, Forms
-from transferlens.explain.linguistics.extras import needed
+from transferlens.explain.linguistics.catalog import PURPOSE
 from transferlens.explain.linguistics.tokens import Tokens, tokenize
 from transferlens.explain.linguistics.words import BE, HAVE, MODALS, RELATIVIZERS, SUBORDINATORS
 from transferlens.stats.arrays import BoolArray, IntArray
@@ -55,7 +56,7 @@ _SYMBOLS = frozenset("$#%+=<>*/^&@~|°×÷−€£¥§©®")
 @lru_cache(maxsize=1)
 def _tagger() -> Any:
     """Load TextBlob's tagger."""
-    with needed("textblob", "linguistics"):
+    with needs("textblob", extra="linguistics", purpose=PURPOSE):
         from textblob import en
     with warnings.catch_warnings():
         # TextBlob leaves the file of its lexicon for the garbage collector to close.
@@ -106,7 +107,7 @@ class LexiconBackend:
     @property
     def identity(self) -> str:
         """What the annotation depends on, for the cache."""
-        with needed("textblob", "linguistics"):
+        with needs("textblob", extra="linguistics", purpose=PURPOSE):
             return f"lexicon rules {_RULES}, textblob {version('textblob')}"
 
     def annotate(self, texts: Sequence[str]) -> Annotation:

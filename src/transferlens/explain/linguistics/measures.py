@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from transferlens.errors import needs
 from transferlens.explain.linguistics.annotation import Annotation, totals
-from transferlens.explain.linguistics.catalog import RELATIONS
-from transferlens.explain.linguistics.extras import needed
+from transferlens.explain.linguistics.catalog import PURPOSE, RELATIONS
 from transferlens.explain.linguistics.trees import dependencies
 from transferlens.explain.linguistics.words import (
     FIRST_PERSON,
@@ -139,7 +139,7 @@ def _clauses(a: Annotation) -> dict[str, FloatArray]:
 
 @lru_cache(maxsize=1)
 def _frequency_list() -> Mapping[str, float]:
-    with needed("wordfreq", "linguistics"):
+    with needs("wordfreq", extra="linguistics", purpose=PURPOSE):
         from wordfreq import get_frequency_dict
     frequencies: Mapping[str, float] = get_frequency_dict("en")
     return frequencies
@@ -211,7 +211,7 @@ def _readability(a: Annotation) -> dict[str, FloatArray]:
 
 @lru_cache(maxsize=1)
 def _analyser() -> Any:
-    with needed("vaderSentiment", "linguistics"):
+    with needs("vaderSentiment", extra="linguistics", purpose=PURPOSE):
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     return SentimentIntensityAnalyzer()
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transferlens.errors import AnalysisError, did_you_mean
+from transferlens.errors import AnalysisError, did_you_mean, needs
 from transferlens.explain.linguistics.annotation import UPOS, Annotation, Forms, Parse
-from transferlens.explain.linguistics.extras import needed
+from transferlens.explain.linguistics.catalog import PURPOSE
 from transferlens.explain.linguistics.words import MODALS
 from transferlens.stats.arrays import BoolArray, IntArray
 
-__all__ = ["ParserBackend", "annotation_of_docs"]
+__all__ = ["ParserBackend", "annotation_of_docs", "installed_model"]
 
 # As `_RULES` of the lexicon backend.
 _RULES = "1"
 _COLUMNS = ("ORTH", "POS", "SENT_START", "DEP", "HEAD", "MORPH")
+_ENGLISH = tuple(f"en_core_web_{size}" for size in ("trf", "lg", "md", "sm"))
 _PASSIVE = frozenset({"auxpass", "aux:pass"})
 _RELATIVE = frozenset({"relcl", "acl:relcl"})
 _CLAUSES = frozenset(
@@ -28,6 +30,11 @@ _CLAUSES = frozenset(
         *("csubjpass", "parataxis", "pcomp", "relcl", "xcomp"),
     )
 )
+
+
+def installed_model() -> str | None:
+    """Return the best of spaCy's English models that is installed; None: the lexicon backend."""
+    return next((name for name in _ENGLISH if find_spec(name) is not None), None)
 
 
 class ParserBackend:
@@ -91,7 +98,7 @@ class ParserBackend:
 
 
 def _load(model: str) -> Any:
-    with needed("spaCy", "parser"):
+    with needs("spaCy", extra="parser", purpose=PURPOSE):
         import spacy
     try:
         return spacy.load(model, exclude=["ner", "textcat"])

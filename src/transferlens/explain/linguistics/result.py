@@ -11,7 +11,7 @@ import xarray as xr
 
 from transferlens.errors import AnalysisError, did_you_mean
 
-__all__ = ["LinguisticEvidence"]
+__all__ = ["LinguisticEvidence", "odds", "texts_in_words", "why_untested"]
 
 _PER_TEST = (
     "odds_ratio",
@@ -110,28 +110,35 @@ class LinguisticEvidence:
         if tested:
             none = f"none of {tested} is significant"
             return (f"No linguistic feature decides where {source} helps on {target}: {none}.",)
-        return (f"Linguistic features of {source} on {target} are not tested: {_why(rows)}.",)
+        return (
+            f"Linguistic features of {source} on {target} are not tested: {why_untested(rows)}.",
+        )
 
     def _sentences(self, found: pl.DataFrame) -> Iterator[str]:
         meaning = dict(self.features.select("feature", "meaning").iter_rows())
         for row in found.iter_rows(named=True):
-            texts = _texts(row, meaning[row["feature"]])
-            weak = "; a weak measure" if row["grade"] == "weak" else ""
+            texts = texts_in_words(row, meaning[row["feature"]])
             yield (
                 f"On {texts} the odds that {row['source']} wins rather than loses against the "
-                f"base on {row['target']} are {row['odds_ratio']:.2g} times as high "
-                f"[{row['odds_low']:.2g}, {row['odds_high']:.2g}] at equal length "
-                f"(adjusted p {row['p_adjusted']:.2g}{weak})."
+                f"base on {row['target']} are {odds(row['odds_ratio'])} times as high "
+                f"[{odds(row['odds_low'])}, {odds(row['odds_high'])}] at equal length "
+                f"(adjusted p {row['p_adjusted']:.2g}; grade {row['grade']})."
             )
 
 
-def _texts(row: Mapping[str, object], meaning: str) -> str:
+def texts_in_words(row: Mapping[str, object], meaning: str) -> str:
+    """Say which texts an odds ratio is about."""
     if row["coding"] == "present":
         return f"texts with {meaning}"
     return f"texts with one SD more of the {meaning}"
 
 
-def _why(rows: pl.DataFrame) -> str:
-    """Return the most frequent reason that is not the backend's."""
+def why_untested(rows: pl.DataFrame) -> str:
+    """Return why a cell has no test: the most frequent reason that is not the backend's."""
     reasons: list[str] = rows["reason"].value_counts(sort=True)["reason"].to_list()
     return next((reason for reason in reasons if "parser" not in reason), reasons[0])
+
+
+def odds(ratio: float) -> str:
+    """Return an odds ratio with two digits, and no exponent where it is large."""
+    return f"{ratio:.0f}" if 10.0 <= ratio < 1e6 else f"{ratio:.2g}"

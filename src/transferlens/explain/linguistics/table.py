@@ -12,10 +12,10 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 import polars as pl
 
+from transferlens.errors import needs
 from transferlens.explain.linguistics.annotation import Annotation
 from transferlens.explain.linguistics.cache import load, store
-from transferlens.explain.linguistics.catalog import FEATURES, NAMES, Feature, relation_of
-from transferlens.explain.linguistics.extras import needed
+from transferlens.explain.linguistics.catalog import FEATURES, NAMES, PURPOSE, Feature, relation_of
 from transferlens.explain.linguistics.lexicon import LexiconBackend
 from transferlens.explain.linguistics.measures import WINDOW, measure
 from transferlens.explain.linguistics.parser import ParserBackend
@@ -165,7 +165,7 @@ def linguistic_features(
 
 
 def _identity(backend: Backend) -> str:
-    with needed("wordfreq and vaderSentiment", "linguistics"):
+    with needs("wordfreq and vaderSentiment", extra="linguistics", purpose=PURPOSE):
         from importlib.metadata import version
 
         packages = ", ".join(f"{name} {version(name)}" for name in ("wordfreq", "vaderSentiment"))
