@@ -14,7 +14,7 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZ
 PINS := requirements/constraints.txt
 PIP := -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test docs demo-env test-env clean
+.PHONY: demo test browser docs demo-env test-env clean
 
 demo: demo-env
 	$(OFFLINE) $(DEMO_VENV)/bin/transferlens run examples/demo.yaml -o $(DEMO)
@@ -24,8 +24,13 @@ demo: demo-env
 	@$(DEMO_VENV)/bin/transferlens plot $(DEMO)
 
 # One worker per core, one thread per worker.
-test: test-env
+test: test-env browser
 	$(OFFLINE) OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+# The report is tested in a real browser. Without one, and without a way to get it, these tests
+# are skipped and say so.
+browser:
+	@sh scripts/install_browser.sh
 
 demo-env: $(DEMO_VENV)/.installed
 test-env: $(TEST_VENV)/.installed

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from report.studies import HOSTILE
-from transferlens.report import Depth, summarise, write_cell_page, write_report
+from transferlens.report import Depth, Lacking, summarise, write_cell_page, write_report
 from transferlens.report.page import report_page
 from transferlens.results import BASE, TransferStudy, open_study
 from transferlens.transfer import transfer_matrix
@@ -173,7 +173,8 @@ def test_the_hostile_page_shows_the_text_as_it_is(hostile):
 
 def test_names_of_sources_and_targets_are_text_wherever_they_stand(tmp_path):
     rng = np.random.default_rng(0)
-    names = HOSTILE[:6]
+    # NumPy drops zeros at the end of a text, so that no study can have them in a name.
+    names = [name.rstrip("\0") for name in HOSTILE[:6]]
     rows = [(s, t, float(rng.random())) for s in (BASE, *names) for t in names]
     frame = pl.DataFrame(rows, schema=["source", "target", "score"], orient="row")
     study = TransferStudy.from_scores(frame, origin={"name": HOSTILE[1]})
@@ -210,7 +211,9 @@ def test_a_page_says_how_far_an_unfinished_study_is(study):
     assert "Not finished: 3 of 20 cells." in text
 
 
-def test_a_large_matrix_stays_a_small_file():
+def test_a_large_matrix_stays_a_small_file(monkeypatch):
+    # They are a small part of the page, and most of the time.
+    monkeypatch.setattr("transferlens.report.analysis._traits", lambda *_: Lacking(why="left out"))
     rng = np.random.default_rng(0)
     names = [f"task_{at}" for at in range(100)]
     rows = [(s, t, float(rng.random())) for s in (BASE, *names) for t in names]
