@@ -290,8 +290,10 @@ def _exchanged_mixes(own: FloatArray, other: FloatArray) -> tuple[FloatArray, Fl
     mix = own.sum(axis=1)
     shares = mix / np.maximum(mix.sum(axis=1, keepdims=True), 1e-12)
     exchanged = counts_with_preferences(own, preferences(other)).sum(axis=1)
-    # In proportion, so that equal preferences leave the label mix exactly as it is.
-    wanted = shares * exchanged / (label_shares(own) * exchanged.sum(axis=1, keepdims=True))
+    exchanged /= exchanged.sum(axis=1, keepdims=True)
+    # The change is added, so that equal preferences leave the label mix exactly as it is, and
+    # a label that was never answered can still be.
+    wanted = np.maximum(shares + exchanged - label_shares(own), 0.0)
     return wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1e-12), shares
 
 

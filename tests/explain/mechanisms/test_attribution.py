@@ -84,6 +84,24 @@ def test_with_likelihoods_too(mechanism):
     assert float(cell["format"]) == float(cell["length"]) == 0.0
 
 
+@pytest.mark.parametrize("likelihoods", [True, False])
+def test_one_constant_answer_for_another_is_a_matter_of_preference(likelihoods):
+    # What small models do on tasks that they cannot solve.
+    study = simulate_mechanisms(
+        Behaviour(skill=0.0, bias=-40.0), {"s": Behaviour(skill=0.0, bias=40.0)},
+        rng=np.random.default_rng(2), n_examples=600, likelihoods=likelihoods,
+    ).study  # fmt: skip
+    rows = study.predictions.collect()
+    assert rows.group_by("source", "prediction").len().height == 2
+    uneven = rows.filter((pl.col("gold") == "yes") | (pl.col("example") % 3 == 0))
+    data = Attribution(n_resamples=50)(
+        TransferStudy.from_predictions(uneven, targets=study.targets), rng=np.random.default_rng(1)
+    ).data
+    cell = data.sel(source="s", target="task")
+    assert cell["gain_low"] > 0.3
+    assert 0.9 <= float(cell["prior"] / cell["gain"]) <= 1.1
+
+
 def test_the_parts_sum_to_the_gain_and_the_gain_is_the_difference_of_the_scores(found, planted):
     total = sum(found[name] for name in MECHANISMS)
     np.testing.assert_allclose(total, found["gain"], atol=1e-12)
