@@ -41,6 +41,19 @@ def test_by_default_the_page_lies_in_the_study_which_stays_a_study(folder, tmp_p
     assert "mood" in cli("matrix", copy)
 
 
+def test_without_texts_no_example_is_on_the_page_or_in_its_data(folder, tmp_path):
+    for name, option in (("with", "--texts"), ("without", "--no-texts")):
+        cli("report", folder, "-o", tmp_path / f"{name}.html", option)
+    (prompt, *_), *_ = StudyStore(folder).read_examples("mood-texts").select("prompt").iter_rows()
+    for name, shown in (("with", True), ("without", False)):
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        data = (tmp_path / f"{name}_data" / "summary.json").read_text("utf-8")
+        assert ('<dl class="example">' in page) is shown
+        assert ('"prompt"' in data) is shown
+    assert "their texts are not shown here" in page
+    assert prompt not in page
+
+
 def test_pictures_for_papers_are_svg_and_pdf_with_their_fonts(folder, tmp_path):
     cli("report", folder, "-o", tmp_path / "r.html", "--cells", 0, "--figures")
     files = {file.name for file in (tmp_path / "r_data").iterdir()}

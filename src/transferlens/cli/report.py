@@ -43,6 +43,13 @@ def report(  # noqa: PLR0917 - each is an option of the command
             help="Also compute hidden factors, and linguistic features of every told cell.",
         ),
     ] = False,
+    texts: Annotated[
+        bool,
+        typer.Option(
+            "--texts/--no-texts",
+            help="Whether to show examples: their texts may not be yours to publish.",
+        ),
+    ] = True,
     alpha: Alpha = 0.05,
 ) -> None:
     """Write one page that shows everything that is known of a study.
@@ -54,7 +61,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
 
     page = output or folder / "report.html"
     linguistic = cells if deep else min(cells, 1)
-    depth = Depth(level=alpha, cells=cells, linguistic_cells=linguistic, factors=deep)
+    depth = Depth(level=alpha, cells=cells, linguistic_cells=linguistic, factors=deep, texts=texts)
     if watch:
         _follow(folder, page, depth, every, figures=figures)
     else:

@@ -82,20 +82,24 @@ def against_floor(
 ) -> pl.DataFrame:
     """Widen tests and intervals of single runs by the noise floor of their measure.
 
-    Student's t with as many degrees of freedom as the floor rests on. Adds ``floor``, the
-    largest difference that a reseeded twin makes in the same target and measure.
+    Student's t with as many degrees of freedom as the floor rests on. Training noise has
+    heavy tails: on some targets another seed turns every answer over. So the error is never
+    less than what reseeded twins change, as a root mean square, in the very same target and
+    measure. Adds ``floor``, the largest of these changes.
     """
     reseeded = frame.filter(pl.col("control") == "reseeded", pl.col("difference").is_not_nan())
-    largest = reseeded.group_by(_CELL).agg(floor=pl.col("difference").abs().max())
-    frame = frame.join(largest, on=_CELL, how="left", nulls_equal=True, maintain_order="left")
-    frame = frame.with_columns(pl.col("floor").fill_null(float("nan")))
+    change = pl.col("difference")
+    here = reseeded.group_by(_CELL).agg(floor=change.abs().max(), usual=(change**2).mean().sqrt())
+    frame = frame.join(here, on=_CELL, how="left", nulls_equal=True, maintain_order="left")
+    usual = frame["usual"].fill_null(0.0).to_numpy()
+    frame = frame.drop("usual").with_columns(pl.col("floor").fill_null(float("nan")))
     known = frame["training_known"].to_numpy()
     none = NoiseFloor("", np.nan, 0)
     of_rows = [floors.get(measure, none) for measure in frame["measure"]]
     inflation = np.where(known, np.nan, [floor.inflation for floor in of_rows])
     df = np.maximum([float(floor.n) for floor in of_rows], 1.0)
     difference, error = (frame[name].to_numpy() for name in ("difference", "standard_error"))
-    wide = inflation * error
+    wide = np.where(np.isnan(inflation), np.nan, np.maximum(inflation * error, usual))
     # Where no answer differs there is no error to divide by, and nothing to find.
     statistic = np.divide(np.abs(difference), wide, out=np.zeros(len(wide)), where=wide > 0)
     half = stats.t.ppf(0.5 + confidence / 2.0, df) * wide

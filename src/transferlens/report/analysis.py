@@ -42,6 +42,8 @@ class Depth:
     """Cells, of these, whose linguistic features are tested: the first ones."""
     factors: bool = False
     """Whether to test hidden factors of the data."""
+    texts: bool = True
+    """Whether to show examples; without them the page can be passed on where the data cannot."""
     n_resamples: int = 199
     """Resamples behind the intervals of a story."""
     seed: int = 0
@@ -154,7 +156,7 @@ def _stories(
 
 def _told(part: TransferStudy, chosen: Sequence[CellName], depth: Depth) -> Iterator[Story]:
     for at, (source, target) in enumerate(chosen):
-        yield tell_story(
+        story = tell_story(
             part,
             source,
             target,
@@ -163,6 +165,8 @@ def _told(part: TransferStudy, chosen: Sequence[CellName], depth: Depth) -> Iter
             linguistics=at < depth.linguistic_cells,
             cache=user_cache(),
         )
+        shown = story.examples
+        yield story if depth.texts else replace(story, examples=replace(shown, gained=(), lost=()))
 
 
 def _chosen(matrix: TransferMatrix, surprising: pl.DataFrame, most: int) -> list[CellName]:

@@ -167,13 +167,36 @@ def test_the_noise_floor_keeps_the_level_where_training_moves_what_examples_cann
     assert np.median([floor.inflation for floor in floors.values()]) == pytest.approx(3, rel=0.2)
     assert {floor.n for floor in floors.values()} == {n_reseeded * n_targets}
     tested = against_floor(frame, floors, confidence=0.95).filter(control="balanced")
+    # Below the nominal level, since no error is less than what another seed did right there.
     share = (tested["p_value"] <= 0.05).mean()
-    assert share == pytest.approx(0.05, abs=0.012)
+    assert 0.02 < share < 0.062
     covered = (tested["low"] <= 0) & (tested["high"] >= 0)
-    assert covered.mean() == pytest.approx(0.95, abs=0.012)
+    assert 0.938 < covered.mean() < 0.98
     # What the test over examples alone would have said.
     alone = 2 * stats.norm.sf((tested["difference"] / tested["standard_error"] * 3).abs())
     assert (alone <= 0.05).mean() > 0.3
+
+
+def test_what_another_seed_alone_does_on_a_task_is_no_finding_there():
+    frame = null_frame(
+        np.random.default_rng(8), n_studies=1, n_reseeded=1, n_targets=20, ratio=1.0
+    ).with_columns(
+        difference=pl.when(pl.col("target") == "task0")
+        .then(pl.when(pl.col("control") == "reseeded").then(-0.93).otherwise(0.96))
+        .when(pl.col("target") == "task1")
+        .then(pl.when(pl.col("control") == "reseeded").then(0.0).otherwise(0.96))
+        .otherwise("difference"),
+        standard_error=pl.lit(0.02),
+    )
+    floors = noise_floor(frame.filter(control="reseeded"))
+    tested = against_floor(frame, floors, confidence=0.95).filter(control="balanced")
+    there, elsewhere = (tested.row(at, named=True) for at in (0, 1))
+    assert there["p_value"] > 0.2
+    assert there["low"] < 0 < there["high"]
+    assert there["floor"] == pytest.approx(0.93)
+    # One task out of twenty that turned over widens the others, but does not hide all.
+    assert floors["measure0"].inflation == pytest.approx(10.4, abs=0.3)
+    assert elsewhere["p_value"] < 0.001
 
 
 def test_a_quiet_floor_never_narrows_an_interval():

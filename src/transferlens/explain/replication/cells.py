@@ -219,6 +219,7 @@ def _student(
     # An error of 0 is one that was not seen, not one that is not there.
     usable = np.where(error > 0, error, np.nan)
     p_value = 2.0 * stats.t.sf(np.abs(difference) / usable, df)
+    p_value = np.where((error == 0) & (difference == 0), 1.0, p_value)
     half = stats.t.ppf(0.5 + confidence / 2.0, df) * usable
     return _Change(
         difference=difference,

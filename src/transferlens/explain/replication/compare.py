@@ -87,6 +87,7 @@ def compare_studies(
             gains,
             common.own,
             correlated=correlated,
+            independent=not cells["paired"].any(),
             rng=of_gains,
             confidence=how.confidence,
             n_permutations=n_resamples,

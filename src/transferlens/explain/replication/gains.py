@@ -54,8 +54,8 @@ class GainAgreement:
     p_value: float
     """One-sided, of Mantel's test: tasks are permuted whole. NaN with own tasks."""
     ceiling: float
-    """Largest correlation that the noise of both studies leaves visible; NaN where it is
-    not known."""
+    """Largest correlation that the noise of both studies leaves visible; NaN where errors are
+    not known, or where both hold the same examples, whose noise is alike in both."""
     n_signed: int
     """Cells with a gain other than 0 in both."""
     same_sign: float
@@ -73,6 +73,7 @@ def gain_agreement(
     own: IntArray,
     *,
     correlated: BoolArray,
+    independent: bool,
     rng: np.random.Generator,
     confidence: float = 0.95,
     n_permutations: int = 1_999,
@@ -87,6 +88,8 @@ def gain_agreement(
         Place of each source's own task, -1 without one, (source,).
     correlated
         Targets of the same unit, whose gains can be correlated together, (target,).
+    independent
+        Whether the studies share no examples, so that their errors have nothing in common.
     rng
         Source of permutations.
     confidence
@@ -96,7 +99,7 @@ def gain_agreement(
     """
     outside = ~own_cells(own, gains.first.shape[1])
     other = gains.where(outside)
-    how = _How(own, correlated, rng, confidence, n_permutations)
+    how = _How(own, correlated, independent, rng, confidence, n_permutations)
     found = [_agreement("other tasks", other, how)]
     residuals = _residuals(other)
     if residuals is not None:
@@ -109,6 +112,7 @@ def gain_agreement(
 class _How(NamedTuple):
     own: IntArray
     correlated: BoolArray
+    independent: bool
     rng: np.random.Generator
     confidence: float
     n_permutations: int
@@ -154,7 +158,7 @@ def _agreement(scope: str, gains: PairedGains, how: _How) -> GainAgreement:
         low=low,
         high=high,
         p_value=p_value,
-        ceiling=float("nan") if scope == "pairs" else _ceiling(same, known),
+        ceiling=_ceiling(same, known) if how.independent and scope != "pairs" else float("nan"),
         **signs._asdict(),
     )
 

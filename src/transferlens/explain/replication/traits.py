@@ -153,8 +153,7 @@ def _matches(  # noqa: PLR0917 - one after the other
     fit = pca_fit(k)
     a, b = (fit(side.values[None])[0] for side in (first, second))
     matched = match(a, b)
-    partner = matched.apply(b)
-    drawn = _resampled(first.values, second.values, a, partner, k, seed, n_resamples)
+    drawn = _resampled(first.values, second.values, a, seed, n_resamples)
     low, high = unbiased_interval(
         np.vstack([matched.congruence, drawn]), confidence, least=-1.0, most=1.0
     )
@@ -181,29 +180,26 @@ def _matches(  # noqa: PLR0917 - one after the other
     ]
 
 
-def _resampled(  # noqa: PLR0917 - one after the other
-    first: FloatArray,
-    second: FloatArray,
-    a: FloatArray,
-    b: FloatArray,
-    k: int,
-    seed: int,
-    n_resamples: int,
+def _resampled(
+    first: FloatArray, second: FloatArray, a: FloatArray, seed: int, n_resamples: int
 ) -> FloatArray:
-    """Congruence of matched traits over drawn sources, (resample, k)."""
-    fit = pca_fit(k)
+    """Congruence of matched traits over drawn sources, (resample, k).
+
+    A drawn trait of the first study is known by its likeness to one of the whole study, ``a``;
+    its partner is chosen anew, as it was for the whole: traits of nearly the same strength
+    change places from draw to draw, in both studies alike.
+    """
+    fit = pca_fit(a.shape[1])
     rng = np.random.default_rng(seed)
-    drawn = np.empty((n_resamples, k))
+    drawn = np.empty((n_resamples, a.shape[1]))
     step = max(1, 2**23 // first.size)
     for at in range(0, n_resamples, step):
         count = min(step, n_resamples - at)
         picks = rng.integers(len(first), size=(count, len(first)))
-        sides = []
-        for values, reference in ((first, a), (second, b)):
-            loadings = fit(values[picks])
-            sides.append(match(reference, loadings).apply(loadings))
-        between = congruence(*sides)
-        drawn[at : at + count] = np.diagonal(between, axis1=-2, axis2=-1)
+        one, other = fit(first[picks]), fit(second[picks])
+        one = match(a, one).apply(one)
+        for place, (loadings, candidate) in enumerate(zip(one, other, strict=True)):
+            drawn[at + place] = match(loadings, candidate).congruence
     return drawn
 
 
