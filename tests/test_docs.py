@@ -33,7 +33,11 @@ PAGES = [
     "docs/hidden-factors.md",
     "docs/why-did-it-transfer.md",
     "docs/twins.md",
+    "docs/choosing-what-to-train-on.md",
+    "docs/completing-a-matrix.md",
     "docs/report.md",
+    "docs/comparing-studies.md",
+    "docs/when-something-dies.md",
 ]
 TINY = ["limits.train=8", "limits.test=4", "method.steps=1"]
 

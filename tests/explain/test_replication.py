@@ -7,13 +7,16 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from paired_study import study_of
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
+from paired_study import study_of
 from transferlens.errors import AnalysisError
 from transferlens.explain.replication import compare_studies, of_seed
+from transferlens.explain.replication.cells import _from_pairs, _Scores
+from transferlens.explain.replication.common import Common
 from transferlens.explain.replication.gains import PairedGains, gain_agreement, group_jackknife
+from transferlens.explain.replication.traits import _matches, _Side
 from transferlens.importers import import_matrix
 from transferlens.results import BASE, SourceInfo, TargetInfo, TransferStudy
 from transferlens.traits import congruence, pca_fit
@@ -57,6 +60,11 @@ def bare(gains, base=50.0, unit="percent", seeds=None, **info):
     )
 
 
+def compare(first, second, **options):
+    # The rules for the number of traits take longer than all else.
+    return compare_studies(first, second, **{"n_traits": 1, "n_resamples": 99} | options)
+
+
 def cell(found, source, target):
     return found.cells.row(
         by_predicate=(pl.col.source == source) & (pl.col.target == target), named=True
@@ -65,7 +73,7 @@ def cell(found, source, target):
 
 def test_planted_changes_are_found_and_no_others():
     planted = {("a", "b"), ("c", "d"), ("e", "e")}
-    found = compare_studies(*two_studies(changed=planted), n_resamples=99)
+    found = compare(*two_studies(changed=planted))
     assert set(found.changed().select("source", "target").iter_rows()) == planted
     assert cell(found, "a", "b")["difference"] > 0.1
     assert found.counts()["changed"] == 3
@@ -74,7 +82,7 @@ def test_planted_changes_are_found_and_no_others():
 
 def test_a_difference_on_one_base_is_mcnemars_test_of_the_two_adapters():
     first, second = two_studies(changed={("a", "b")})
-    found = compare_studies(first, second, n_resamples=99)
+    found = compare(first, second)
     a, b = (
         study.examples("b")["score"].sel(source="a").values.ravel() for study in (first, second)
     )
@@ -88,36 +96,36 @@ def test_a_difference_on_one_base_is_mcnemars_test_of_the_two_adapters():
 
 
 def test_nothing_changed_is_said_five_times_in_a_hundred_at_most():
-    p = np.concatenate(
-        [
-            compare_studies(*two_studies(seed, n=80), n_resamples=19).cells["p_value"].to_numpy()
-            for seed in range(12)
-        ]
-    )
-    # 300 tests: 5 % and three standard errors of it.
-    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
-    assert (p <= 0.5).mean() > 0.3
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(60):
+        base = (rng.random(80) < 0.5).astype(float)
+        one, other = (
+            _Scores(np.abs(base - (rng.random((5, 1, 80)) < 0.15)), base[None]) for _ in range(2)
+        )
+        p.append(_from_pairs(one, other, sign=1.0, rng=rng, confidence=0.95).p_value)
+    share = np.concatenate(p)
+    # 5 % and three standard errors of it.
+    assert (share <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    assert (share <= 0.5).mean() > 0.3
 
 
 def test_training_variance_of_several_runs_is_in_the_test():
     rng = np.random.default_rng(3)
-    n, p = 100, []
-    for _ in range(15):
-        made = []
-        base = {(BASE, t, 0): rng.normal(0.0, 1.0, n) for t in TASKS}
-        for _ in range(2):
-            cells = dict(base)
-            for s in TASKS:
-                for t in TASKS:
-                    for run in range(2):
-                        # A run moves all examples alike, far more than examples scatter.
-                        moved = base[BASE, t, 0] + rng.normal(0.0, 1.0)
-                        cells[s, t, run] = moved + rng.normal(0.0, 0.5, n)
-            made.append(study_of(cells))
-        p.append(compare_studies(*made, n_resamples=19).cells["p_value"].to_numpy())
+    p = []
+    for _ in range(100):
+        base = rng.normal(0.0, 1.0, 100)
+        # A run moves all examples alike, far more than examples scatter.
+        one, other = (
+            _Scores(
+                base + rng.normal(0.0, 1.0, (5, 2, 1)) + rng.normal(0.0, 0.5, (5, 2, 100)),
+                np.stack([base, base]),
+            )
+            for _ in range(2)
+        )
+        p.append(_from_pairs(one, other, sign=1.0, rng=rng, confidence=0.95).p_value)
     share = (np.concatenate(p) <= 0.05).mean()
-    assert share <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 75)  # targets, not cells, are independent
-    assert share > 0.0
+    assert 0.01 < share <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 500)
 
 
 def test_examples_are_paired_by_their_text_and_not_by_their_place():
@@ -127,7 +135,7 @@ def test_examples_are_paired_by_their_text_and_not_by_their_place():
     moved = TransferStudy.from_predictions(
         frame.drop("new"), targets=second.targets, sources=second.sources
     )
-    left, right = (compare_studies(first, s, n_resamples=19).cells for s in (second, moved))
+    left, right = (compare(first, s).cells for s in (second, moved))
     assert left.equals(right)
 
 
@@ -135,10 +143,10 @@ def test_other_examples_are_compared_by_two_standard_errors():
     first, second = two_studies(changed={("a", "b")}, n=400)
     renamed = second.predictions.collect().with_columns(example_hash="x" + pl.col("example_hash"))
     other = TransferStudy.from_predictions(renamed, targets=second.targets, sources=second.sources)
-    found = compare_studies(first, other, n_resamples=19)
+    found = compare(first, other)
     row = cell(found, "a", "b")
     assert (row["test"], row["paired"]) == ("two standard errors", False)
-    paired = cell(compare_studies(first, second, n_resamples=19), "a", "b")
+    paired = cell(compare(first, second), "a", "b")
     # Without the shared base and examples the same difference is less sure.
     assert row["difference"] == pytest.approx(paired["difference"])
     assert row["standard_error"] > paired["standard_error"]
@@ -157,7 +165,7 @@ def test_other_examples_are_compared_by_two_standard_errors():
 
 def test_swapping_the_studies_turns_the_differences_round_and_nothing_else():
     first, second = two_studies(changed={("a", "b")}, n=60)
-    there, back = compare_studies(first, second), compare_studies(second, first)
+    there, back = (compare(*pair) for pair in ((first, second), (second, first)))
     for name in ("p_value", "p_adjusted", "standard_error"):
         assert np.allclose(there.cells[name], back.cells[name], equal_nan=True)
     assert np.allclose(there.cells["difference"], -back.cells["difference"])
@@ -174,8 +182,8 @@ def test_swapping_the_studies_turns_the_differences_round_and_nothing_else():
 def test_a_study_replicates_itself():
     rng = np.random.default_rng(1)
     one = bare(rng.normal(0, 5, (8, 7)))
-    found = compare_studies(one, one)
-    assert [m.verdict for m in found.traits] == ["equal"] * len(found.traits)
+    found = compare(one, one, n_traits=3, n_resamples=199)
+    assert [m.verdict for m in found.traits] == ["equal"] * 3
     assert found.gains[0].r == pytest.approx(1.0)
     assert found.gains[0].same_sign == 1.0
     assert found.gains[0].p_value < 0.01
@@ -204,23 +212,34 @@ def _gains(study):
 
 
 def test_unrelated_traits_and_gains_are_called_related_five_times_in_a_hundred():
+    names = tuple(f"t{i}" for i in range(9))
+    common = Common(sources=names, targets=names[:8], left_out=())
     traits, gains, signs = [], [], []
-    for seed in range(40):
+    for seed in range(60):
         rng = np.random.default_rng(seed)
-        pair = [bare(np.outer(rng.normal(size=9), rng.normal(size=8)) * 4) for _ in range(2)]
-        found = compare_studies(*pair, n_resamples=99)
-        traits.append(found.traits[0].p_value)
-        gains.append(found.gains[0].p_value)
-        signs.append(found.gains[0].sign_p_value)
+        x, y = (np.outer(rng.normal(size=9), rng.normal(size=8)) for _ in range(2))
+        found = _matches(_Side(x, 1, 0), _Side(y, 1, 0), 1, common, seed, 0.95, 99)
+        traits.append(found[0].p_value)
+        unknown = np.full(x.shape, np.nan)
+        agreement = gain_agreement(
+            PairedGains(x, y, unknown, unknown),
+            common.own,
+            correlated=np.ones(8, bool),
+            independent=True,
+            rng=rng,
+            n_permutations=99,
+        )[0]
+        gains.append(agreement.p_value)
+        signs.append(agreement.sign_p_value)
     for p in (traits, gains, signs):
-        assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
+        assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
         assert np.mean(np.array(p) <= 0.5) > 0.2
 
 
 def test_helping_everywhere_is_no_agreement_beyond_chance():
     rng = np.random.default_rng(0)
     pair = [bare(np.where(rng.random((8, 8)) < 0.9, 1.0, -1.0)) for _ in range(2)]
-    found = compare_studies(*pair).gains[0]
+    found = compare(*pair).gains[0]
     assert found.same_sign > 0.7
     assert found.sign_chance == pytest.approx(found.same_sign, abs=0.1)
     assert found.sign_p_value > 0.05
@@ -228,7 +247,7 @@ def test_helping_everywhere_is_no_agreement_beyond_chance():
 
 def test_the_interval_of_a_correlation_covers_where_cells_share_sources_and_targets():
     hits = 0
-    for seed in range(150):
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         parts = [rng.normal(size=shape) for shape in ((8, 1), (1, 8), (8, 8))]
         other = [0.6 * part + 0.8 * rng.normal(size=part.shape) for part in parts]
@@ -244,7 +263,7 @@ def test_the_interval_of_a_correlation_covers_where_cells_share_sources_and_targ
         )[0]
         hits += found.low <= 0.6 <= found.high
     # A bootstrap of sources alone covers about 70 percent here.
-    assert hits >= 0.9 * 150
+    assert hits >= 0.9 * 60
 
 
 def test_the_jackknife_of_a_mean_is_the_formula_for_clusters():
@@ -264,7 +283,7 @@ def test_noise_bounds_the_correlation_of_studies_that_share_no_examples():
     rng = np.random.default_rng(2)
     true = rng.normal(0, 3, (10, 10))
     pair = [bare(true, seeds=rng.normal(0, 3, (3, 10, 10))) for _ in range(2)]
-    found = compare_studies(*pair, n_resamples=99)
+    found = compare(*pair)
     # Three runs: a third of the variance of one is noise, the rest is the same truth.
     assert found.gains[0].ceiling == pytest.approx(0.75, abs=0.1)
     assert found.gains[0].r == pytest.approx(found.gains[0].ceiling, abs=0.15)
@@ -280,7 +299,7 @@ def test_what_cannot_be_compared_is_said():
         for t in second.targets
     ]
     other = TransferStudy.from_predictions(frame, targets=infos)
-    found = compare_studies(first, other, labels=("one", "two"), n_resamples=19)
+    found = compare(first, other, labels=("one", "two"))
     assert found.left_out == (
         "source only in one: e",
         "target d: its metric is score in one study and f1 in the other",
@@ -291,11 +310,11 @@ def test_what_cannot_be_compared_is_said():
 def test_studies_without_a_common_task_are_refused_in_one_line():
     first, _ = two_studies(n=20)
     with pytest.raises(AnalysisError, match=r"no source in common \(sources only in x: a, b"):
-        compare_studies(first, bare([[1.0]]), labels=("x", "y"))
+        compare(first, bare([[1.0]]), labels=("x", "y"))
 
 
 def test_scores_of_one_seed_have_no_evidence_per_cell_and_say_so():
-    found = compare_studies(bare(np.eye(4)), bare(np.eye(4)), n_resamples=19)
+    found = compare(bare(np.eye(4)), bare(np.eye(4)))
     assert found.n_tested == 0
     assert found.counts()["not tested"] == 16
     assert any("cannot be tested" in sentence for sentence in found.sentences())
@@ -319,7 +338,7 @@ def test_lora_and_full_fine_tuning_agree_in_sign_but_one_cell_makes_the_trait(sh
         import_matrix(folder / f"flan_t5_base_glue_{name}.csv", base="Pre-trained")
         for name in ("lora16", "fullft")
     )
-    found = compare_studies(lora, full)
+    found = compare(lora, full)
     other = found.gains[0]
     # By hand from the printed tables: gains off the diagonal.
     x, y = (_printed(folder / f"flan_t5_base_glue_{name}.csv") for name in ("lora16", "fullft"))
@@ -327,6 +346,15 @@ def test_lora_and_full_fine_tuning_agree_in_sign_but_one_cell_makes_the_trait(sh
     signed = (np.abs(x) > 1e-9) & (np.abs(y) > 1e-9)
     assert other.same_sign == pytest.approx(np.mean(np.sign(x) == np.sign(y), where=signed))
     assert other.sign_p_value < 0.05
+    places = np.argwhere(~np.eye(8, dtype=bool)).tolist()
+    at = places.index(list(other.cell))
+    assert (found.sources[other.cell[0]], found.targets[other.cell[1]]) == (
+        "GLUE-STSB",
+        "GLUE-MNLI",
+    )
+    without = np.corrcoef(np.delete(x, at), np.delete(y, at))[0, 1]
+    assert other.r_without == pytest.approx(without, abs=1e-9)
+    assert "without the one cell GLUE-STSB → GLUE-MNLI r = 0.81" in found.sentences()[0]
     assert found.traits[0].made_by[0] == "GLUE-STSB → GLUE-MNLI"
     assert found.traits[0].verdict == "cannot tell"
 
@@ -339,6 +367,6 @@ def _printed(file):
 
 
 def test_rows_of_a_study_keep_the_order_of_its_sources():
-    found = compare_studies(*two_studies(n=30), n_resamples=19)
+    found = compare(*two_studies(n=30))
     places = [TASKS.index(name) for name in found.cells["source"]]
     assert all(a <= b for a, b in pairwise(places))

@@ -217,6 +217,8 @@ def test_a_read_only_folder_can_be_read_and_refuses_work_in_one_line():
                     store.write_cell(cell, cell_rows(cell, 1))
                 with pytest.raises(ResultsError, match=r"cannot lock .*: Permission denied"):
                     store.claim("cell", cell.id).__enter__()
+                with pytest.raises(ResultsError, match=r"cannot lock .*: Permission denied; mend"):
+                    store.at_work().__enter__()
         finally:
             for folder in folders:
                 folder.chmod(0o755)

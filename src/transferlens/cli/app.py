@@ -13,9 +13,13 @@ from typer.exceptions import TyperException
 
 from transferlens import __version__
 from transferlens.cli import (
+    card,
+    check,
+    compare,
     effects,
     explain,
     factors,
+    gc,
     import_,
     init,
     matrix,
@@ -116,6 +120,8 @@ def transferlens(
 app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("check")(check.check)
+app.command("gc")(gc.gc)
 app.command("import")(import_.import_)
 app.command("matrix")(matrix.matrix)
 app.command("effects")(effects.effects)
@@ -123,6 +129,8 @@ app.command("explain")(explain.explain)
 app.command("factors")(factors.factors)
 app.command("plot")(plot.plot)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("card")(card.card)
 app.command("predict")(predict.predict)
 app.command("plan")(plan.plan)
 app.command("recommend")(recommend.recommend)

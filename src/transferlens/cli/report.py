@@ -50,6 +50,10 @@ def report(  # noqa: PLR0917 - each is an option of the command
             help="Whether to show examples: their texts may not be yours to publish.",
         ),
     ] = True,
+    other: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="DIR2", help="Also compare it with this study."),
+    ] = None,
     alpha: Alpha = 0.05,
 ) -> None:
     """Write one page that shows everything that is known of a study.
@@ -63,17 +67,24 @@ def report(  # noqa: PLR0917 - each is an option of the command
     linguistic = cells if deep else min(cells, 1)
     depth = Depth(level=alpha, cells=cells, linguistic_cells=linguistic, factors=deep, texts=texts)
     if watch:
-        _follow(folder, page, depth, every, figures=figures)
+        _follow(folder, page, depth, every, figures=figures, other=other)
     else:
-        _say(_write(folder, page, depth, figures=figures))
+        _say(_write(folder, page, depth, figures=figures, other=other))
 
 
-def _write(folder: Path, page: Path, depth: Depth, *, figures: bool) -> Written:
+def _write(folder: Path, page: Path, depth: Depth, *, figures: bool, other: Path | None) -> Written:
     from transferlens.report import write_report
     from transferlens.results import open_study, study_status
 
     progress = _progress(study_status(folder))
-    return write_report(open_study(folder), page, depth=depth, figures=figures, progress=progress)
+    return write_report(
+        open_study(folder),
+        page,
+        depth=depth,
+        figures=figures,
+        progress=progress,
+        other=None if other is None else open_study(other),
+    )
 
 
 def _progress(status: StudyStatus) -> str:
@@ -92,7 +103,15 @@ def _say(written: Written) -> None:
         plain(f"{written.data[0].parent}: {len(written.data) + len(written.figures)} files")
 
 
-def _follow(folder: Path, page: Path, depth: Depth, every: float, *, figures: bool) -> None:
+def _follow(
+    folder: Path,
+    page: Path,
+    depth: Depth,
+    every: float,
+    *,
+    figures: bool,
+    other: Path | None,
+) -> None:
     from transferlens.results import study_status
 
     seen = -1
@@ -101,7 +120,7 @@ def _follow(folder: Path, page: Path, depth: Depth, every: float, *, figures: bo
         if cells["done"] != seen:
             seen = cells["done"]
             if seen:
-                written = _write(folder, page, depth, figures=figures)
+                written = _write(folder, page, depth, figures=figures, other=other)
                 plain(f"{written.page}: {seen:,} of {sum(cells.values()):,} cells")
             else:
                 plain("no cell is finished yet")

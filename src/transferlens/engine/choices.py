@@ -74,7 +74,9 @@ def _packed(
         Tree(item.context[shared:], tuple(c[:-1] for c in item.choices if len(c) > 1))
         for item in items
     ]
-    for batch in fill_up([tree.size for tree in trees], max_tokens=batch_tokens):
+    # Each tree is given a copy of the prefix's keys and values, which takes memory but little work.
+    sizes = [tree.size + shared // 4 for tree in trees]
+    for batch in fill_up(sizes, max_tokens=batch_tokens):
         pack = Pack([trees[i] for i in batch], base.device, prefix)
         yield batch, _score_pack(base, pack, [items[i].choices for i in batch])
 

@@ -31,7 +31,7 @@ from transferlens.tasks import (
 
 __all__ = ["ENGINE_VERSION", "Outline", "Part", "outline_study"]
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised whenever the engine computes other adapters or other answers from the same study."""
 
 

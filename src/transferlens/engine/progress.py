@@ -57,6 +57,9 @@ class Log:
     def batch(self, items: int, tokens: int, work: float) -> None:
         """Hear of a batch of examples and of the work that it was."""
 
+    def smaller(self, cell: Cell, batch_tokens: int) -> None:
+        """Hear that memory was short, and an evaluation begins anew with smaller batches."""
+
     def evaluated(self, cell: Cell, score: float | None, seconds: float) -> None:
         """Hear that a cell is stored, with its mean score; None where nothing was scored."""
 
@@ -97,6 +100,10 @@ class JsonLog(Log):
             loss=training.losses[-1], seconds=round(training.seconds, 3),
             tokens_per_second=round(training.tokens / training.seconds, 1),
         )  # fmt: skip
+
+    def smaller(self, cell: Cell, batch_tokens: int) -> None:
+        """Write a line."""
+        _write("smaller", **_place(cell), batch_tokens=batch_tokens)
 
     def evaluated(self, cell: Cell, score: float | None, seconds: float) -> None:
         """Write a line."""
@@ -168,6 +175,11 @@ class RichLog(Log):
     def batch(self, items: int, tokens: int, work: float) -> None:
         """Move the bars."""
         self._move(work, tokens, advance=items)
+
+    def smaller(self, cell: Cell, batch_tokens: int) -> None:
+        """Say so, since the last digits of the answers' likelihoods may differ."""
+        place = f"{cell.source} -> {cell.target}"
+        self._say(f"{place}: the memory is not enough; trying batches of {batch_tokens} tokens")
 
     def failed(self, what: str, message: str, work: float) -> None:
         """Say what failed."""

@@ -22,7 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from transferlens.engine.outline import Outline, outline_study
 from transferlens.engine.progress import Log, LogKind, Todo, open_log
-from transferlens.errors import EngineError, TransferLensError
+from transferlens.engine.scarce import (
+    folder_to_train_into,
+    is_out_of_memory,
+    with_smaller_batches,
+)
+from transferlens.errors import EngineError, ResultsError, TransferLensError
 from transferlens.results import (
     ADAPTER_MANIFEST,
     Cell,
@@ -107,8 +112,9 @@ def run(spec: StudySpec, out: str | Path, *, log: LogKind = "rich") -> TransferS
     store = StudyStore.open(folder) if (folder / "manifest.json").exists() else None
     outline = outline_study(spec, _stored_plan(store).base if store else None)
     if store is None or not _is_finished(store, outline.plan):
-        with open_log(log) as listener:
-            _finish(StudyStore.create(folder), outline, listener)
+        store = StudyStore.create(folder)
+        with open_log(log) as listener, store.at_work():
+            _finish(store, outline, listener)
     study = open_study(folder)
     if log == "quiet":
         _warn_of_missing(folder, outline.plan)
@@ -130,6 +136,7 @@ def _is_finished(store: StudyStore, plan: Plan) -> bool:
         and [cell.id for cell in stored.cells] == [cell.id for cell in plan.cells]
         and store.done_cells() >= {cell.id for cell in plan.cells}
         and all(store.adapter_done(adapter) for adapter in plan.adapters)
+        and store.has_examples(plan.examples_ids)
     )
 
 
@@ -245,11 +252,18 @@ def _work(job: _Job, group: _Group) -> None:
 
 @contextmanager
 def _recorded(job: _Job, key: str, kind: str, what: str, lost: float) -> Iterator[None]:
-    """Record an error in the folder instead of raising it; a former one is forgotten."""
+    """Record an error in the folder instead of raising it; a former one is forgotten.
+
+    Where the system refuses to write, as on a full disk, nothing else can be done there either:
+    that error is raised.
+    """
     job.store.clear_failure(key)
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other adapters go on
+    except Exception as error:
+        if isinstance(error, ResultsError) and isinstance(error.__cause__, OSError):
+            raise
+        # Whatever else it is, the other adapters go on.
         message = _reason(error)
         job.store.record_failure(key, kind, message, traceback.format_exc())
         job.log.failed(what, message, lost)
@@ -258,11 +272,16 @@ def _recorded(job: _Job, key: str, kind: str, what: str, lost: float) -> Iterato
 def _reason(error: Exception) -> str:
     if isinstance(error, TransferLensError):
         return str(error)
-    first, *_ = str(error).splitlines() or [""]
-    reason = f"{type(error).__name__}: {first}"
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        reason += "; lower evaluation.batch_tokens, method.max_length or method.rank"
-    return reason
+    if is_out_of_memory(error):
+        return (
+            f"the memory is not enough ({_first_line(error)}); lower method.max_length or "
+            "method.rank, end other programs, or take a machine with more"
+        )
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _require_adapter(job: _Job, adapter: PlannedAdapter) -> None:
@@ -277,19 +296,19 @@ def _require_adapter(job: _Job, adapter: PlannedAdapter) -> None:
             raise EngineError(msg)
         return
     job.log.train(adapter)
-    temporary = job.store.temporary_adapter_dir(adapter)
-    training = train_adapter(
-        job.base,
-        job.study.training[adapter.source].rows,
-        temporary,
-        method=job.study.outline.spec.method,
-        seed=adapter.seed if adapter.training_seed is None else adapter.training_seed,
-        checkpointing=wants_checkpoints(job.study),
-        report=partial(_report_step, job.log),
-    )
-    manifest = _manifest(job, adapter, training)
-    (temporary / ADAPTER_MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    job.store.commit_adapter(temporary, adapter)
+    with folder_to_train_into(job.store, adapter) as temporary:
+        training = train_adapter(
+            job.base,
+            job.study.training[adapter.source].rows,
+            temporary,
+            method=job.study.outline.spec.method,
+            seed=adapter.seed if adapter.training_seed is None else adapter.training_seed,
+            checkpointing=wants_checkpoints(job.study),
+            report=partial(_report_step, job.log),
+        )
+        manifest = _manifest(job, adapter, training)
+        (temporary / ADAPTER_MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        job.store.commit_adapter(temporary, adapter)
     job.log.trained(adapter, training)
 
 
@@ -328,12 +347,16 @@ def _evaluate_one(job: _Job, cell: Cell) -> None:
     began = time.perf_counter()
     job.log.evaluate(cell)
     per_example = _cell_work(job, cell) / cell.n_examples
-    rows = evaluate_cell(
-        job.base,
-        job.study.questions[cell.target],
-        cell,
-        batch_tokens=job.study.outline.spec.evaluation.batch_tokens,
-        tick=lambda items, tokens: job.log.batch(items, tokens, per_example * items),
+    rows = with_smaller_batches(
+        lambda batch_tokens: evaluate_cell(
+            job.base,
+            job.study.questions[cell.target],
+            cell,
+            batch_tokens=batch_tokens,
+            tick=lambda items, tokens: job.log.batch(items, tokens, per_example * items),
+        ),
+        job.study.outline.spec.evaluation.batch_tokens,
+        smaller=lambda batch_tokens: job.log.smaller(cell, batch_tokens),
     )
     job.store.write_cell(cell, rows)
     score = rows["score"].drop_nans().mean()

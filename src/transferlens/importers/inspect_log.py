@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transferlens.errors import DataError, require
+from transferlens.errors import DataError, needs
 from transferlens.importers.harness_files import read_json_file
 from transferlens.importers.models import find_base, name_models
 from transferlens.importers.names import safe_names, say_renamed
@@ -137,14 +137,15 @@ def _find(paths: Iterable[Path]) -> list[Path]:
 
 
 def _read_binary(file: Path) -> Any:
-    log = require(
-        "inspect_ai.log",
+    with needs(
+        "inspect_ai",
         extra="inspect",
         purpose=f"{file}: reading .eval",
         otherwise=", or make JSON of it: inspect log convert --to json --output-dir logs-json",
-    )
+    ):
+        from inspect_ai.log import read_eval_log
     try:
-        return log.read_eval_log(str(file), resolve_attachments=True).model_dump(mode="json")
+        return read_eval_log(str(file), resolve_attachments=True).model_dump(mode="json")
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         msg = f"{file}: inspect_ai cannot read this log: {first}"

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transferlens.errors import DataError, did_you_mean, require
+from transferlens.errors import DataError, did_you_mean, needs
 
 __all__ = ["READERS", "Number", "Table", "read_number", "read_table"]
 
@@ -218,7 +218,8 @@ def _read_parquet(path: Path, _sheet: str | None) -> tuple[_Numbered, bool]:
 
 
 def _read_excel(path: Path, sheet: str | None) -> tuple[_Numbered, bool]:
-    openpyxl = require("openpyxl", extra="excel", purpose=f"{path}: reading Excel")
+    with needs("openpyxl", extra="excel", purpose=f"{path}: reading Excel"):
+        import openpyxl
     _refuse_bomb(path)
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)

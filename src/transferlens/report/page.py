@@ -20,6 +20,7 @@ from transferlens.report.claim import Lacking, counted
 from transferlens.report.drawn import draw
 from transferlens.report.drawn_cell import draw_cell
 from transferlens.report.summary import Summary
+from transferlens.report.summary_compare import CompareView
 from transferlens.report.summary_matrix import MatrixView
 from transferlens.report.summary_why import CellView, WhyView
 from transferlens.report.text import shown
@@ -61,7 +62,11 @@ class DataFile:
 
 
 def report_page(
-    summary: Summary, *, data_files: Sequence[DataFile] = (), progress: str = ""
+    summary: Summary,
+    *,
+    data_files: Sequence[DataFile] = (),
+    progress: str = "",
+    compared: CompareView | Lacking | None = None,
 ) -> str:
     """Return the page of a report.
 
@@ -73,8 +78,11 @@ def report_page(
         Files beside it, for its links.
     progress
         How far a study that still runs is; empty for one that is done.
+    compared
+        The comparison with another study; no section without one.
     """
     scripts = [_static("page.js"), _static("heat.js")]
+    sections = _sections(with_other=compared is not None)
     matrix = summary.matrix
     return _page(
         "report.html.j2",
@@ -82,8 +90,9 @@ def report_page(
         data=[("matrix-data", _heat_data(matrix, explainable=isinstance(summary.why, WhyView)))],
         summary=summary,
         charts=draw(summary),
-        sections=SECTIONS,
-        titles=dict(SECTIONS),
+        sections=sections,
+        titles=dict(sections),
+        compared=compared,
         heat_values=[(name, title) for name, title in _VALUES.items() if _known(matrix, name)],
         heat_orders=[(name, title) for name, title in _ORDERS.items() if name in matrix.orders],
         matrix_caption=_caption(matrix),
@@ -93,6 +102,13 @@ def report_page(
         files=data_files,
         progress=progress,
     )
+
+
+def _sections(*, with_other: bool) -> tuple[tuple[str, str], ...]:
+    if not with_other:
+        return SECTIONS
+    at = [name for name, _ in SECTIONS].index("cards")
+    return (*SECTIONS[:at], ("compare", "Another study"), *SECTIONS[at:])
 
 
 def cell_page(view: CellView, *, name: str) -> str:

@@ -17,7 +17,7 @@ from transferlens.report.claim import Verdict, verdict_of
 from transferlens.report.summary_provenance import base_name
 from transferlens.results import BASE, SourceInfo, StudyStore, TransferStudy
 from transferlens.study import TaskSpec
-from transferlens.tasks import card_names, load_card
+from transferlens.tasks.catalog import card_names, load_card
 from transferlens.transfer import TransferMatrix, transfer_matrix
 
 __all__ = ["AnswerHabit", "Passport", "PassportCell", "Safety", "passport"]
@@ -72,6 +72,8 @@ class Passport:
     study: str
     source: SourceInfo
     base: str
+    base_is_local: bool
+    """Whether the base was read from a folder of the machine."""
     datasets: tuple[str, ...]
     """Datasets on the hub that it was trained on."""
     licence: str
@@ -135,6 +137,7 @@ def passport(
         study=str(study.origin.get("name") or (study.path.name if study.path else "study")),
         source=info,
         base=base_name(study),
+        base_is_local=_is_local(study),
         datasets=(spec.data.dataset,) if spec and spec.data.dataset else (),
         licence=(spec.licence or "") if spec else "",
         seeds=study.seeds,
@@ -158,6 +161,12 @@ def _info(study: TransferStudy, source: str) -> SourceInfo:
     hint = did_you_mean(source, (info.name for info in study.sources))
     msg = f"the study has no source {source!r}.{hint}"
     raise AnalysisError(msg)
+
+
+def _is_local(study: TransferStudy) -> bool:
+    # A name such as models/mine looks like one of the hub; the plan has the folder it stood for.
+    planned = study.plan.base.get("model") if study.plan is not None else None
+    return isinstance(planned, str) and Path(planned).is_absolute()
 
 
 def _task_of(study: TransferStudy, info: SourceInfo) -> TaskSpec | None:

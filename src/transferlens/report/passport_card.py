@@ -98,7 +98,8 @@ def _metadata(found: Passport, licence: str) -> dict[str, Any]:
     front: dict[str, Any] = {}
     if licence:
         front["license"] = licence
-    if base := _hub_id(found.base):
+    base = "" if found.base_is_local else _hub_id(found.base)
+    if base:
         front["base_model"] = base
     front |= {"library_name": "peft", "pipeline_tag": "text-generation"}
     if datasets:

@@ -13,6 +13,7 @@ from transferlens.report.analysis import Analyses, Depth, analyse
 from transferlens.report.data import write_data
 from transferlens.report.page import DataFile, cell_page, report_page
 from transferlens.report.summary import Summary, summary_of
+from transferlens.report.summary_compare import compare_view, write_comparison
 from transferlens.report.summary_why import cell_view
 from transferlens.results import TransferStudy
 from transferlens.results.files import write_atomically
@@ -37,6 +38,7 @@ def write_report(
     depth: Depth | None = None,
     figures: bool = False,
     progress: str = "",
+    other: TransferStudy | None = None,
 ) -> Written:
     """Write a study's report and, beside it, the folder ``<name>_data``.
 
@@ -52,6 +54,8 @@ def write_report(
         Also write pictures for papers, as SVG and PDF.
     progress
         How far a study that still runs is.
+    other
+        Another study to compare it with, in a section of its own.
 
     Raises
     ------
@@ -62,16 +66,21 @@ def write_report(
     found = analyse(study, depth or Depth())
     summary = summary_of(found, made=datetime.now(UTC).strftime("%Y-%m-%d"))
     folder = page.with_name(f"{page.stem}_data")
+    compared, replication = (
+        (None, None) if other is None else compare_view(study, other, level=summary.level)
+    )
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         files = write_data(found, summary, folder)
+        files += [] if replication is None else write_comparison(replication, folder)
         pictures = _pictures(found, folder) if figures else ()
         links = [
             DataFile(name=file.name, href=quote(f"{folder.name}/{file.name}"), what=what)
             for file, what in (*files, *((picture, "picture") for picture in pictures))
         ]
+        text = report_page(summary, data_files=links, progress=progress, compared=compared)
         # Last and whole: a page that a browser has open never points to files that are not there.
-        write_atomically(page, report_page(summary, data_files=links, progress=progress).encode())
+        write_atomically(page, text.encode())
     except OSError as error:
         msg = f"{page}: cannot write the report ({error.strerror or error})"
         raise ResultsError(msg) from None

@@ -1,9 +1,11 @@
 """Predictions and scores of a study: one container, one folder format."""
 
 from transferlens.results.adapters import ADAPTER_MANIFEST
+from transferlens.results.check import CheckedStudy, Finding, check_study, repair_study
 from transferlens.results.container import TransferStudy, open_study
 from transferlens.results.display import Values, format_value, matrix_values
 from transferlens.results.exchange import write_study
+from transferlens.results.garbage import Collected, Rubbish, collect
 from transferlens.results.merge import compact
 from transferlens.results.plan import Cell, Plan, PlannedAdapter
 from transferlens.results.schema import (
@@ -27,21 +29,28 @@ __all__ = [
     "VERSION",
     "Cell",
     "CellState",
+    "CheckedStudy",
+    "Collected",
     "Failure",
     "FailureReport",
+    "Finding",
     "Plan",
     "PlannedAdapter",
     "Progress",
+    "Rubbish",
     "SourceInfo",
     "StudyStatus",
     "StudyStore",
     "TargetInfo",
     "TransferStudy",
     "Values",
+    "check_study",
+    "collect",
     "compact",
     "format_value",
     "matrix_values",
     "open_study",
+    "repair_study",
     "study_status",
     "write_study",
 ]

@@ -12,7 +12,7 @@ from transferlens.results.files import os_errors, write_atomically
 from transferlens.results.manifest import read_json
 from transferlens.results.plan import checked_name
 
-__all__ = ["Failure", "clear_failure", "read_failures", "record_failure"]
+__all__ = ["Failure", "clear_failure", "read_failure", "read_failures", "record_failure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def read_failures(root: Path) -> list[Failure]:
         A record is damaged.
     """
     files = sorted((root / "failures").glob("[!.]*.json"))
-    found = [_read(file) for file in files]
+    found = [read_failure(file) for file in files]
     return [failure for failure in found if failure is not None]
 
 
@@ -59,7 +59,14 @@ def _file(root: Path, key: str) -> Path:
     return root / "failures" / f"{checked_name(key)}.json"
 
 
-def _read(file: Path) -> Failure | None:
+def read_failure(file: Path) -> Failure | None:
+    """Read a record; None where it has been cleared since it was listed.
+
+    Raises
+    ------
+    ResultsError
+        It is damaged.
+    """
     try:
         return Failure(**read_json(file))
     except TypeError:

@@ -22,6 +22,7 @@ from transferlens.errors import ResultsError
 
 __all__ = [
     "TEMPORARY",
+    "announced",
     "claimed",
     "damage_of",
     "encode_parquet",
@@ -104,6 +105,37 @@ def claimed(path: Path, *, patience: float = 0.1) -> Iterator[bool]:
             os.close(fd)
 
 
+@contextmanager
+def announced(path: Path) -> Iterator[None]:
+    """Share the lock on a file with others, so that nobody can claim it meanwhile.
+
+    Waits while somebody holds the claim. The last to leave removes the file.
+
+    Raises
+    ------
+    ResultsError
+        The lock file cannot be made.
+    """
+    with os_errors("lock", path):
+        fd = _shared_lock(path)
+    try:
+        yield
+    finally:
+        os.close(fd)
+        with suppress(ResultsError), claimed(path, patience=0):
+            pass
+
+
+def _shared_lock(path: Path) -> int:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        # As in `try_lock`: a removed file guards nothing.
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)
+
+
 def _patient_lock(path: Path, patience: float) -> int | None:
     deadline = time.monotonic() + patience
     while (fd := try_lock(path)) is None and time.monotonic() < deadline:
@@ -111,15 +143,15 @@ def _patient_lock(path: Path, patience: float) -> int | None:
     return fd
 
 
-def held(path: Path) -> bool:
-    """Whether a living process holds the lock on a file. Leaves the file alone."""
+def held(path: Path, *, shared: bool = False) -> bool:
+    """Whether a living process holds the lock on a file, or shares it. Leaves the file alone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        # Shared: two readers that look at once do not see each other.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # With a shared one, two readers that look at once do not see each other.
+        fcntl.flock(fd, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

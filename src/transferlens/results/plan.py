@@ -84,6 +84,13 @@ class Plan:
     targets: tuple[TargetInfo, ...] = field(default=())
     sources: tuple[SourceInfo, ...] = field(default=())
 
+    @property
+    def examples_ids(self) -> set[str]:
+        """Names of the stored texts of its targets and sources."""
+        named = [info.examples_id for info in self.targets]
+        named += [info.examples_id for info in self.sources]
+        return {name for name in named if name is not None}
+
     def to_json(self) -> bytes:
         """Return the plan as JSON, indented so that a person can read it."""
         return _adapter().dump_json(self, indent=1)

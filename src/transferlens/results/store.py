@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ from transferlens.results.failures import (
 )
 from transferlens.results.files import (
     TEMPORARY,
+    announced,
     claimed,
     damage_of,
     encode_parquet,
@@ -52,13 +53,15 @@ from transferlens.results.manifest import (
 from transferlens.results.plan import Cell, Plan, PlannedAdapter, checked_name
 from transferlens.results.schema import PREDICTION_SCHEMA, SCORE_SCHEMA, conform
 
-__all__ = ["CellState", "Failure", "StudyStore"]
+__all__ = ["MERGED", "STUDY_LOCK", "CellState", "Failure", "StudyStore"]
 
 CellState = Literal["done", "failed", "running", "left"]
 
 _FOLDERS = ("cells", "examples", "adapters", "failures", "logs", "locks")
 _CELLS_KEY = "transferlens.cells"
-_MERGED = "merged-"
+MERGED = "merged-"
+"""Prefix of a file with several cells of one adapter."""
+STUDY_LOCK = "study.lock"
 
 
 class StudyStore:
@@ -156,6 +159,10 @@ class StudyStore:
         _refuse_damage(file)
         return pl.read_parquet(file)
 
+    def has_examples(self, examples_ids: Collection[str]) -> bool:
+        """Whether the texts of all of these are stored."""
+        return all((self.path / f"examples/{name}.parquet").exists() for name in examples_ids)
+
     # Cells
 
     def cell_path(self, cell: Cell) -> Path:
@@ -176,7 +183,7 @@ class StudyStore:
     def write_merged(self, cells: list[Cell], frame: pl.DataFrame) -> Path:
         """Store the rows of several cells, which ``frame`` holds, in one file."""
         ids = sorted(cell.id for cell in cells)
-        name = f"{_MERGED}{checked_name(ids[0])[:16]}-{len(ids)}-{_digest(ids)}.parquet"
+        name = f"{MERGED}{checked_name(ids[0])[:16]}-{len(ids)}-{_digest(ids)}.parquet"
         file = self.path / "cells" / name
         write_atomically(file, encode_parquet(frame, _cells_metadata(cells)))
         return file
@@ -185,7 +192,7 @@ class StudyStore:
         """Return cell id -> file with its rows, for every finished cell in the folder."""
         files = [path for path in (self.path / "cells").glob("*.parquet") if _visible(path)]
         found: dict[str, Path] = {}
-        for file in sorted(path for path in files if path.name.startswith(_MERGED)):
+        for file in sorted(path for path in files if path.name.startswith(MERGED)):
             try:
                 found.update(dict.fromkeys(self.cells_in(file), file))
             except ResultsError:
@@ -195,7 +202,7 @@ class StudyStore:
                 return self.cell_files()
         # A cell may still stand alone beside the file it was merged into.
         found.update(
-            {path.stem: path for path in files if not path.name.startswith(_MERGED)},
+            {path.stem: path for path in files if not path.name.startswith(MERGED)},
         )
         return found
 
@@ -288,6 +295,14 @@ class StudyStore:
         """Claim a piece of work; yields False where another process has it."""
         return claimed(self.path / "locks" / f"{checked_name(kind)}-{checked_name(key)}.lock")
 
+    def at_work(self) -> AbstractContextManager[None]:
+        """Announce a process that works here; any number may, but no `alone` meanwhile."""
+        return announced(self.path / "locks" / STUDY_LOCK)
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """Keep processes from beginning here; yields False where one is at work."""
+        return claimed(self.path / "locks" / STUDY_LOCK)
+
     def record_failure(self, key: str, kind: str, message: str, log_text: str) -> Path:
         """Store why an adapter or a cell failed; returns the file of its log."""
         return record_failure(self.path, key, kind, message, log_text)
@@ -311,7 +326,7 @@ class StudyStore:
     def collect_garbage(self) -> list[Path]:
         """Remove what dead processes left unfinished; returns what was removed."""
         removed = []
-        for file in _temporary_files(self.path):
+        for file in self.temporary_files():
             # Leaving the claim removes the file.
             with claimed(file, patience=0) as free:
                 if free:
@@ -322,6 +337,11 @@ class StudyStore:
                     shutil.rmtree(folder)
                     removed.append(folder)
         return removed
+
+    def temporary_files(self) -> Iterator[Path]:
+        """Return unfinished files, those of living processes too."""
+        for folder in (self.path, *(self.path / name for name in _FOLDERS)):
+            yield from (path for path in folder.glob(f"{TEMPORARY}*") if path.is_file())
 
     def verify(self) -> list[str]:
         """Read every file again and return one line for each that is damaged."""
@@ -344,11 +364,6 @@ def _refuse_damage(file: Path) -> None:
 
 def _visible(path: Path) -> bool:
     return not path.name.startswith(".")
-
-
-def _temporary_files(root: Path) -> Iterator[Path]:
-    for folder in (root, *(root / name for name in _FOLDERS)):
-        yield from (path for path in folder.glob(f"{TEMPORARY}*") if path.is_file())
 
 
 def _state(cell: Cell, done: set[str], failed: set[str], running: set[str]) -> CellState:

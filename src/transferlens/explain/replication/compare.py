@@ -26,6 +26,7 @@ def compare_studies(
     labels: tuple[str, str] | None = None,
     level: float = 0.05,
     evidence: Evidence | None = None,
+    n_traits: int | None = None,
     n_resamples: int = 999,
 ) -> Replication:
     """Say which traits, gains and signs replicate, and which cells changed.
@@ -47,6 +48,8 @@ def compare_studies(
     evidence
         Of both matrices; its seed is that of everything random here. ``max-t`` compares
         adapters with their base only, so that differences are adjusted by ``bh`` always.
+    n_traits
+        How many traits to match; by default as many as the study supports that supports more.
     n_resamples
         Of the traits' intervals and of all permutations.
 
@@ -59,8 +62,11 @@ def compare_studies(
     ------
     AnalysisError
         The studies have no source or no target in common, a study has no base, or ``level`` is
-        not between 0 and 1.
+        not between 0 and 1, or ``n_traits`` is below 1.
     """
+    if n_traits is not None and n_traits < 1:
+        msg = f"n_traits={n_traits} must be at least 1; None lets the rules decide"
+        raise AnalysisError(msg)
     if not 0.0 < level < 1.0:
         msg = f"level={level} must lie strictly between 0 and 1; 0.05 is usual"
         raise AnalysisError(msg)
@@ -74,6 +80,7 @@ def compare_studies(
         (first, second),
         common,
         seed=how.seed,
+        n_traits=n_traits,
         confidence=how.confidence,
         n_resamples=n_resamples,
     )

@@ -60,7 +60,7 @@ class Replication:
     def sentences(self) -> tuple[str, ...]:
         """Say what replicates and what does not, a sentence each."""
         return (
-            *(_gain_words(one) for one in self.gains),
+            *(_gain_words(one, self.sources, self.targets) for one in self.gains),
             *(words for one in self.gains if (words := _sign_words(one))),
             *self._cell_words(),
             *(_trait_words(one) for one in self.traits),
@@ -83,6 +83,9 @@ class Replication:
         )
 
 
+_MUCH = 0.1
+"""Change of a correlation without one cell that is worth a word."""
+
 _SCOPES = {
     "other tasks": "Gains on other tasks correlate",
     "pairs": "What is specific to a pair of source and target correlates",
@@ -90,20 +93,28 @@ _SCOPES = {
 }
 
 
-def _gain_words(one: GainAgreement) -> str:
+def _gain_words(one: GainAgreement, sources: tuple[str, ...], targets: tuple[str, ...]) -> str:
     numbers = {"r": one.r, "r_low": one.low, "r_high": one.high}
     tested = "" if math.isnan(one.p_value) else f", p = {one.p_value:.2g}"
     most = (
         ""
         if math.isnan(one.ceiling)
-        else f"; noise alone would keep it below {decimals(one.ceiling, 2)}"
+        else f"; with this noise a perfect agreement would show as about {decimals(one.ceiling, 2)}"
     )
     if math.isnan(one.r):
         return f"{_SCOPES[one.scope]} with nothing: in one of the studies they do not vary."
     return (
         f"{_SCOPES[one.scope]} with r = {span(numbers, 'r', 2)} over "
-        f"{one.n_cells} cells{tested}{most}."
+        f"{one.n_cells} cells{tested}{_without_words(one, sources, targets)}{most}."
     )
+
+
+def _without_words(one: GainAgreement, sources: tuple[str, ...], targets: tuple[str, ...]) -> str:
+    """Name the cell that the correlation hangs on; empty where it hangs on none."""
+    if not abs(one.r_without - one.r) > _MUCH:
+        return ""
+    cell = f"{sources[one.cell[0]]} → {targets[one.cell[1]]}"
+    return f"; without the one cell {cell} r = {decimals(one.r_without, 2)}"
 
 
 def _sign_words(one: GainAgreement) -> str:

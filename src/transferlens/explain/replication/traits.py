@@ -52,8 +52,9 @@ class TraitMatch:
     where the studies share the space of the traits and not their axes."""
     explained: tuple[float, float]
     """Share of the variance in each study."""
-    supported: tuple[bool, bool]
-    """Whether the rules for the number of traits keep it, in each study."""
+    supported: tuple[bool, bool] | None
+    """Whether the rules for the number of traits keep it, in each study; None where their
+    number was asked for."""
     made_by: tuple[str, str]
     """The one cell or source that makes the trait in each study; empty where none does."""
 
@@ -76,7 +77,8 @@ class Traits(NamedTuple):
 class _Side(NamedTuple):
     values: FloatArray
     """Completed scores, (source, target)."""
-    n_supported: int
+    n_supported: int | None
+    """What the rules say; None where they were not asked."""
     n_guessed: int
 
 
@@ -85,12 +87,14 @@ def compare_traits(
     common: Common,
     *,
     seed: int,
+    n_traits: int | None = None,
     confidence: float = 0.95,
     n_resamples: int = 999,
 ) -> Traits:
     """Match the principal components of the common cells one to one.
 
-    Both studies are decomposed into as many traits as the one of them that supports more.
+    Both studies are decomposed into as many traits as the one of them that supports more, or
+    as many as are asked for.
 
     Parameters
     ----------
@@ -99,6 +103,8 @@ def compare_traits(
     seed
         Of the resamples and permutations; the same for both studies, so that it does not
         matter which comes first.
+    n_traits
+        How many traits to match; by default the rules decide.
     confidence
         Of the intervals.
     n_resamples
@@ -111,11 +117,11 @@ def compare_traits(
             f"{_FEWEST_SOURCES} and {_FEWEST_TARGETS} are needed"
         )
         return Traits((), (why,))
-    first, second = (_side(study, common, seed) for study in studies)
+    first, second = (_side(study, common, seed, ask=n_traits is None) for study in studies)
     if first is None or second is None:
         why = "traits are not compared: a common source or target has no score in one study"
         return Traits((), (why,))
-    k = min(max(1, first.n_supported, second.n_supported), n - 1, p)
+    k = min(n_traits or max(1, first.n_supported or 0, second.n_supported or 0), n - 1, p)
     notes = tuple(
         f"{side.n_guessed} missing cells were completed before the traits"
         for side in (first, second)
@@ -124,7 +130,7 @@ def compare_traits(
     return Traits(tuple(_matches(first, second, k, common, seed, confidence, n_resamples)), notes)
 
 
-def _side(study: TransferStudy, common: Common, seed: int) -> _Side | None:
+def _side(study: TransferStudy, common: Common, seed: int, *, ask: bool) -> _Side | None:
     whole = study_matrix(study).matrix
     try:
         matrix = whole.sel(source=list(common.sources), target=list(common.targets))
@@ -135,6 +141,8 @@ def _side(study: TransferStudy, common: Common, seed: int) -> _Side | None:
     if not (known.any(axis=0).all() and known.any(axis=1).all()):
         return None
     completed = complete(values, rng=np.random.default_rng(seed))
+    if not ask:
+        return _Side(completed.values, None, completed.n_missing)
     number = choose_number(
         completed.values, rng=np.random.default_rng(seed), guessed=completed.missing
     )
@@ -173,11 +181,17 @@ def _matches(  # noqa: PLR0917 - one after the other
             p_value=float(p_value[at]),
             turned=float(turned[at]),
             explained=(float(explained[0][at]), float(explained[1][other])),
-            supported=(at < first.n_supported, bool(other < second.n_supported)),
+            supported=_supported(first, second, at, int(other)),
             made_by=(made_by[0].get(at, ""), made_by[1].get(int(other), "")),
         )
         for at, other in enumerate(matched.order)
     ]
+
+
+def _supported(first: _Side, second: _Side, at: int, other: int) -> tuple[bool, bool] | None:
+    if first.n_supported is None or second.n_supported is None:
+        return None
+    return at < first.n_supported, other < second.n_supported
 
 
 def _resampled(
