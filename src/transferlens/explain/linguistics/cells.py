@@ -282,9 +282,11 @@ def _firth(
     if np.ptp(pairs.log_length) < _SAME_LENGTH:
         covariates = np.empty((0, len(pairs.won)))
     fits = penalized_logit(pairs.won, pairs.values[which], covariates, confidence=rules.confidence)
-    cell.odds_ratio[which] = np.exp(fits.estimate)
-    cell.odds_low[which] = np.exp(fits.low)
-    cell.odds_high[which] = np.exp(fits.high)
+    # Of a text a million letters long an odds ratio can be beyond all numbers: infinite.
+    with np.errstate(over="ignore"):
+        cell.odds_ratio[which] = np.exp(fits.estimate)
+        cell.odds_low[which] = np.exp(fits.low)
+        cell.odds_high[which] = np.exp(fits.high)
     cell.p_value[which] = fits.p_value
     cell.method[which] = "Firth, profile likelihood"
 

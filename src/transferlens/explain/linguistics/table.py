@@ -76,7 +76,7 @@ class FeatureTable:
                 "meaning": feature.meaning,
                 "coding": feature.coding,
                 "backend": self.backend,
-                "grade": "absent" if self.reason(feature) else feature.grade(self.kind),
+                "grade": "absent" if self._untold(feature) else feature.grade(self.kind),
                 "reason": self.reason(feature),
             }
             for feature in FEATURES
@@ -85,13 +85,17 @@ class FeatureTable:
 
     def reason(self, feature: Feature) -> str:
         """Say why a feature is NaN in every text; empty where it need not be."""
+        if feature.name == "moving_type_token_ratio" and self._all_nan(feature.name):
+            return f"no text has {WINDOW} words"
+        return self._untold(feature)
+
+    def _untold(self, feature: Feature) -> str:
+        """Say why the backend cannot tell a feature of any text; empty where it can."""
         if feature.grade(self.kind) == "absent":
             return "needs a parser: name a spaCy model"
         relation = relation_of(feature.name)
         if relation is not None and relation not in self.relations:
             return f"the parser of {self.backend} has no label {relation!r}"
-        if feature.name == "moving_type_token_ratio" and self._all_nan(feature.name):
-            return f"no text has {WINDOW} words"
         return ""
 
     def _all_nan(self, name: str) -> bool:
