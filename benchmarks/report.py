@@ -71,7 +71,8 @@ def page_of(found: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# The report",
         "",
-        f"On {hardware()}. By `python benchmarks/report.py`; the fastest of several runs, each a",
+        "; ".join(f"{name}: {value}" for name, value in hardware().items()) + ".",
+        "By `python benchmarks/report.py`; the fastest of several runs, each a",
         "process of its own. CPU seconds are of all threads, and do not depend on the load.",
         "",
         "| study | seconds | goal | CPU seconds | peak GB | goal | page MB | goal | load |",
