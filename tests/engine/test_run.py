@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import time
 from collections import Counter
 
 import numpy as np
@@ -120,29 +118,6 @@ def test_a_smaller_study_in_the_same_folder_shows_only_its_own_part(place, undis
     study = tl.run(spec_of(place, "sources=[numbers]", "seeds=[1]"), folder, log="quiet")
     assert study.scores["score"].shape == (1, 2, 1)
     assert {path.name for path in written(folder)} == {path.name for path in written(undisturbed)}
-
-
-def test_a_kill_at_any_moment_loses_only_what_was_in_work(place, undisturbed, tmp_path):
-    folder = tmp_path / "killed"
-    moments = [
-        lambda: any((folder / "adapters").glob(".tmp-*")),
-        lambda: any((folder / "adapters").glob("[!.]*/checksums.json")),
-        lambda: len(list((folder / "cells").glob("[!.]*"))) >= 6,
-    ]
-    for is_due in moments:
-        process = start(place, folder)
-        while process.poll() is None and not is_due():
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if (folder / "plan.json").exists():
-            assert StudyStore.open(folder).verify() == []
-    kept = written(folder)
-    finished = {path for path in kept if not any(p.startswith(".tmp-") for p in path.parts)}
-    tl.run(spec_of(place), folder, log="quiet")
-    assert {path: kept[path] for path in finished}.items() <= written(folder).items()
-    assert not list(folder.rglob(".tmp-*"))
-    assert_same(undisturbed, folder)
 
 
 def test_two_processes_share_one_folder_and_its_work(place, undisturbed, tmp_path):
