@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from unittest.mock import Mock
+from weakref import WeakKeyDictionary
 
 import pytest
 import tiny_models
@@ -16,6 +18,7 @@ from test_train import WEIGHTS, rows_of, summed
 
 from transferlens.engine import memory, packed, train
 from transferlens.engine.adapters import with_merged_adapter, with_new_adapter, with_saved_adapter
+from transferlens.engine.attention import UnknownAttentionError
 from transferlens.engine.base import Base
 from transferlens.engine.choices import score_choices, score_choices_plainly
 from transferlens.engine.encode import ChoiceItem
@@ -53,6 +56,30 @@ def double_adapter(model, config):
 def test_whatever_takes_attention_from_transformers_is_packed_and_nothing_else(base_of):
     found = {family for family in tiny_models.FAMILIES if packs(base_of(family).model)}
     assert found == set(PACKING)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_padded"),
+    [
+        (UnknownAttentionError("soft caps"), True),
+        (IndexError("shapes of another's own"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), False),
+    ],
+)
+def test_a_model_that_cannot_be_packed_says_why_and_short_memory_is_no_reason(
+    base_of, monkeypatch, caplog, error, is_padded
+):
+    model = base_of("llama").model
+    monkeypatch.setattr(packed, "_fits", WeakKeyDictionary())
+    monkeypatch.setattr(packed, "logits_at", Mock(side_effect=error))
+    caplog.set_level("INFO")
+    if is_padded:
+        assert not packs(model)
+        assert repr(error) in caplog.text
+    else:
+        with pytest.raises(RuntimeError, match="allocate"):
+            packs(model)
+        assert model not in packed._fits
 
 
 @pytest.mark.parametrize("family", PACKING)

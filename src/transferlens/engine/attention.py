@@ -16,11 +16,15 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Attention", "attending", "dot_product"]
+__all__ = ["Attention", "UnknownAttentionError", "attending", "dot_product"]
 
 _NAME = "transferlens"
 _KNOWN = {"position_ids", "use_cache", "cache_position", "sliding_window"}
 """Arguments of attention that are dealt with here, or that change nothing in it."""
+
+
+class UnknownAttentionError(Exception):
+    """A model asks for attention of a kind that is not computed here: its rows are padded."""
 
 
 class Attention(Protocol):
@@ -77,8 +81,8 @@ def _attend(  # noqa: PLR0917 - transformers calls it so
 ) -> tuple[torch.Tensor, None]:
     unknown = [name for name, given in more.items() if given is not None and name not in _KNOWN]
     if unknown:
-        msg = f"attention with {unknown[0]} is not known here"
-        raise NotImplementedError(msg)
+        msg = f"this model's attention takes {unknown[0]}, which is not known here"
+        raise UnknownAttentionError(msg)
     window = more.get("sliding_window")
     found = _active[-1].attend(
         module, query, key, value, dropout=dropout, scaling=scaling, window=window

@@ -11,6 +11,7 @@ and not under one mask of all against all.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,11 +23,14 @@ import torch
 
 from transferlens.engine.attention import attending, dot_product
 from transferlens.engine.forward import logits_at, token_wise
+from transferlens.engine.scarce import is_out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["Pack", "Prefix", "Tree", "fill_up", "packed", "packs"]
+
+_LOG = logging.getLogger(__name__)
 
 _LAYERS = {"full_attention", "sliding_attention"}
 
@@ -255,7 +259,12 @@ def _probe(model: PreTrainedModel) -> bool:
         with packed(model, pack, columns) as logits:
             pass
         plain = [model(torch.tensor([row], device=model.device)).logits[0, -1] for row in whole]
-    except (NotImplementedError, AttributeError, TypeError, IndexError, ValueError, RuntimeError):
+    except Exception as error:
+        # Models are other people's code, and what does not fit one fails in an error of its own
+        # kind. That memory was short says nothing of the model.
+        if is_out_of_memory(error):
+            raise
+        _LOG.info("%s takes padded rows: packed ones fail (%r)", type(model).__name__, error)
         return False
     finally:
         model.train(mode=training)
