@@ -13,7 +13,7 @@ from transferlens.explain.length import LengthEffects, OutputLength
 from transferlens.explain.linguistic_story import CellLinguistics
 from transferlens.explain.panels import ConfusionPair, LabelMixes, LengthHistogram
 from transferlens.explain.skew import SkewTest, skew_test, study_skew_test
-from transferlens.explain.story import Story, tell_story
+from transferlens.explain.story import Story, tell_stories, tell_story, with_linguistics
 from transferlens.explain.surprises import surprises, task_similarity
 from transferlens.explain.twins import TwinEffect, TwinEffects
 
@@ -50,5 +50,7 @@ __all__ = [
     "study_skew_test",
     "surprises",
     "task_similarity",
+    "tell_stories",
     "tell_story",
+    "with_linguistics",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,9 +93,12 @@ def read_answers(study: TransferStudy, target: str) -> TargetAnswers:
 
 
 def iter_answers(
-    study: TransferStudy, targets: Iterable[str] | None = None
+    study: TransferStudy,
+    targets: Iterable[str] | None = None,
+    *,
+    known: Sequence[TargetAnswers] | None = None,
 ) -> Iterator[TargetAnswers]:
-    """Yield the answers of each target, all or the given ones.
+    """Yield the answers of each target, all or the given ones; from ``known``, where given.
 
     The labels of a target are the choices stored with its examples, where all
     examples have the same ones, in any order; where no texts are stored they are its
@@ -118,6 +121,9 @@ def iter_answers(
         if name not in infos:
             msg = f"the study has no target {name!r}.{did_you_mean(name, infos)}"
             raise ResultsError(msg)
+    if known is not None:
+        yield from (answers for answers in known if answers.info.name in wanted)
+        return
     models = [BASE, *(source.name for source in study.sources)]
     for group in study.target_groups(wanted, n_rows=_ROWS_AT_ONCE):
         chosen = study.predictions.filter(

@@ -27,7 +27,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -119,8 +119,23 @@ class Attribution:
     n_resamples: int = 200
     """Bootstrap resamples."""
 
-    def __call__(self, study: TransferStudy, *, rng: np.random.Generator) -> Attributions:
+    def __call__(
+        self,
+        study: TransferStudy,
+        *,
+        rng: np.random.Generator,
+        answers: Sequence[TargetAnswers] | None = None,
+    ) -> Attributions:
         """Split the gain of every cell.
+
+        Parameters
+        ----------
+        study
+            With predictions.
+        rng
+            Source of resamples.
+        answers
+            Those of the study, where they were read already.
 
         Raises
         ------
@@ -128,7 +143,7 @@ class Attribution:
             The study has scores only.
         """
         checked(self.confidence, self.n_resamples)
-        found = [self._target(answers, rng) for answers in iter_answers(study, self.targets)]
+        found = [self._target(one, rng) for one in iter_answers(study, self.targets, known=answers)]
         data = xr.concat(found, dim="target", join="exact").transpose("source", ...)
         return Attributions(data=data.assign_attrs(confidence=self.confidence))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,8 +123,23 @@ class Confusion:
     adjust: AdjustMethod = "bh"
     """Over all confusions of all cells."""
 
-    def __call__(self, study: TransferStudy, *, rng: np.random.Generator) -> Confusions:
+    def __call__(
+        self,
+        study: TransferStudy,
+        *,
+        rng: np.random.Generator,
+        answers: Sequence[TargetAnswers] | None = None,
+    ) -> Confusions:
         """Count the answers of every model on every target that has labels.
+
+        Parameters
+        ----------
+        study
+            With predictions.
+        rng
+            Source of resamples.
+        answers
+            Those of the study, where they were read already.
 
         Raises
         ------
@@ -133,13 +148,13 @@ class Confusion:
         """
         checked(self.confidence, self.n_resamples)
         found = _Found()
-        for answers in iter_answers(study, self.targets):
-            name = answers.info.name
-            if not answers.labels:
+        for one in iter_answers(study, self.targets, known=answers):
+            name = one.info.name
+            if not one.labels:
                 found.skipped[name] = "its examples have no labels in common"
                 continue
-            found.tables[name] = self._table(answers, rng)
-            found.created.append(_created(answers))
+            found.tables[name] = self._table(one, rng)
+            found.created.append(_created(one))
         created = _adjusted(found.created, self.adjust)
         return Confusions(tables=found.tables, created=created, skipped=found.skipped)
 

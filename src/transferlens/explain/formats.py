@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +56,23 @@ class AnswerFormat:
     n_resamples: int = 499
     """Bootstrap resamples."""
 
-    def __call__(self, study: TransferStudy, *, rng: np.random.Generator) -> FormatEffects:
+    def __call__(
+        self,
+        study: TransferStudy,
+        *,
+        rng: np.random.Generator,
+        answers: Sequence[TargetAnswers] | None = None,
+    ) -> FormatEffects:
         """Compare formats.
+
+        Parameters
+        ----------
+        study
+            With predictions.
+        rng
+            Source of resamples.
+        answers
+            Those of the study, where they were read already.
 
         Raises
         ------
@@ -65,8 +81,8 @@ class AnswerFormat:
         """
         checked(self.confidence, self.n_resamples)
         found = [
-            self._target(answers, _lenient(study, answers), rng)
-            for answers in iter_answers(study, self.targets)
+            self._target(one, _lenient(study, one), rng)
+            for one in iter_answers(study, self.targets, known=answers)
         ]
         return FormatEffects(
             data=xr.concat(found, dim="target", join="exact").transpose("source", "target")

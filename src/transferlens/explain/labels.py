@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +84,12 @@ class LabelShift:
     """Permutations of the sources."""
 
     def __call__(
-        self, study: TransferStudy, *, rng: np.random.Generator, priors: Priors | None = None
+        self,
+        study: TransferStudy,
+        *,
+        rng: np.random.Generator,
+        priors: Priors | None = None,
+        answers: Sequence[TargetAnswers] | None = None,
     ) -> LabelShifts:
         """Compare the label mixes.
 
@@ -96,6 +101,8 @@ class LabelShift:
             Source of resamples and permutations.
         priors
             Label counts or shares of training data that the study does not hold.
+        answers
+            Those of the study, where they were read already.
 
         Raises
         ------
@@ -106,10 +113,10 @@ class LabelShift:
         known = {s.name: training_labels(study, s.name) for s in study.sources}
         known |= {name: dict(prior) for name, prior in (priors or {}).items()}
         found, shares = [], {}
-        for answers in iter_answers(study, self.targets):
-            if answers.labels:
-                found.append(self._target(answers, known, rng))
-                shares[answers.info.name] = _shares(answers)
+        for one in iter_answers(study, self.targets, known=answers):
+            if one.labels:
+                found.append(self._target(one, known, rng))
+                shares[one.info.name] = _shares(one)
         names = [source.name for source in study.sources]
         data = _assemble(found, names, known)
         lacking = [name for name in names if not known.get(name)]
@@ -125,6 +132,7 @@ class LabelShift:
             targets=self.targets,
             priors=known,
             n_permutations=self.n_permutations,
+            answers=answers,
         )
         return LabelShifts(data=data, shares=shares, test=test, notes=tuple(notes))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,7 @@ class OutputLength:
         *,
         rng: np.random.Generator,
         lengths: Mapping[str, ArrayLike] | None = None,
+        answers: Sequence[TargetAnswers] | None = None,
     ) -> LengthEffects:
         """Compare lengths and split the gains.
 
@@ -81,6 +82,8 @@ class OutputLength:
             Source of resamples.
         lengths
             Source -> tokens of each training output, where the study does not hold them.
+        answers
+            Those of the study, where they were read already.
 
         Raises
         ------
@@ -93,9 +96,9 @@ class OutputLength:
         known |= {k: np.asarray(v, dtype=np.float64) for k, v in (lengths or {}).items()}
         words = _words(study)
         found = [
-            self._target(answers, known, words, rng)
-            for answers in iter_answers(study, self.targets)
-            if answers.written and not np.isnan(answers.n_tokens).all()
+            self._target(one, known, words, rng)
+            for one in iter_answers(study, self.targets, known=answers)
+            if one.written and not np.isnan(one.n_tokens).all()
         ]
         empty = xr.Dataset(coords={"source": names, "target": np.array([], dtype=np.str_)})
         data = xr.concat(found, dim="target", join="exact") if found else empty

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -134,6 +134,7 @@ def study_skew_test(
     targets: tuple[str, ...] | None = None,
     priors: Priors | None = None,
     n_permutations: int = 9_999,
+    answers: Sequence[TargetAnswers] | None = None,
 ) -> SkewTest | None:
     """Test whether the more skewed sources of a study make more skewed answers.
 
@@ -156,9 +157,9 @@ def study_skew_test(
     if sum(not np.isnan(value) for value in of_sources) < _FEWEST:
         return None
     found = [
-        np.where(names == answers.info.name, np.nan, _answer_skew(answers))
-        for answers in iter_answers(study, targets)
-        if answers.labels
+        np.where(names == one.info.name, np.nan, _answer_skew(one))
+        for one in iter_answers(study, targets, known=answers)
+        if one.labels
     ]
     if not found:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import polars as pl
 
 from transferlens.errors import AnalysisError, did_you_mean
 from transferlens.explain.amounts import scale_and_unit
-from transferlens.explain.attribution import Attribution
+from transferlens.explain.answers import iter_answers
+from transferlens.explain.attribution import Attribution, Attributions
 from transferlens.explain.confusion import Confusion, Confusions
-from transferlens.explain.formats import AnswerFormat
+from transferlens.explain.formats import AnswerFormat, FormatEffects
 from transferlens.explain.gallery import Gallery, gallery
-from transferlens.explain.labels import LabelShift
-from transferlens.explain.length import OutputLength
+from transferlens.explain.labels import LabelShift, LabelShifts
+from transferlens.explain.length import LengthEffects, OutputLength
 from transferlens.explain.linguistic_story import CellLinguistics, cell_linguistics
 from transferlens.explain.panels import (
     ConfusionPair,
@@ -35,9 +36,10 @@ from transferlens.explain.story_lines import (
     length_lines,
 )
 from transferlens.results import BASE, TransferStudy
-from transferlens.transfer import transfer_matrix
+from transferlens.stats import adjust_p_values
+from transferlens.transfer import TransferMatrix, transfer_matrix
 
-__all__ = ["Story", "tell_story"]
+__all__ = ["Story", "tell_stories", "tell_story", "with_linguistics"]
 
 Row = Mapping[str, Any]
 
@@ -116,51 +118,130 @@ def tell_story(
     AnalysisError
         There is no such source or target, or the study has scores only.
     """
-    one = _one_cell(study, source, target)
-    fields = _mechanisms(one, source, target, rng=rng, n_resamples=n_resamples)
-    texts = (
-        cell_linguistics(one, source, target, model=parser, cache=cache) if linguistics else None
-    )
-    notes = [*fields.pop("notes"), *([texts] if isinstance(texts, str) else [])]
-    story = Story(
-        source=source,
-        target=target,
-        lines=(),
-        notes=tuple(dict.fromkeys(notes)),
-        lengths=length_histograms(one, source, target),
-        linguistics=None if isinstance(texts, str) else texts,
-        examples=gallery(one, source, target),
-        **fields,
-    )
-    return replace(story, lines=tuple(_lines(story)))
+    cell = (source, target)
+    (story,) = tell_stories(study, [cell], rng=rng, n_resamples=n_resamples)
+    if not linguistics:
+        return story
+    return with_linguistics(story, study, parser=parser, cache=cache)
+
+
+def tell_stories(
+    study: TransferStudy,
+    cells: Sequence[tuple[str, str]],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 499,
+    matrix: TransferMatrix | None = None,
+) -> tuple[Story, ...]:
+    """Tell the stories of several cells, without linguistic features; see `tell_story`.
+
+    Each mechanism is computed once for all of them.
+
+    Parameters
+    ----------
+    study
+        With predictions.
+    cells
+        Sources and targets.
+    rng
+        Source of resamples.
+    n_resamples
+        Bootstrap resamples of every interval.
+    matrix
+        The study's, where it was computed already.
+
+    Raises
+    ------
+    AnalysisError
+        There is no such source or target, or the study has scores only.
+    """
+    if not cells:
+        return ()
+    part = _with_cells(study, cells)
+    evidence = matrix or transfer_matrix(study)
+    known = _mechanisms(part, evidence, rng=rng, n_resamples=n_resamples)
+    return tuple(_story(part, known, *cell) for cell in cells)
+
+
+def with_linguistics(
+    story: Story, study: TransferStudy, *, parser: str | None, cache: str | Path | None
+) -> Story:
+    """Return the story with the linguistic features of its examples, or a note on their lack."""
+    cell = (story.source, story.target)
+    found = cell_linguistics(_with_cells(study, [cell]), *cell, model=parser, cache=cache)
+    if isinstance(found, str):
+        return replace(story, notes=tuple(dict.fromkeys((*story.notes, found))))
+    return replace(story, linguistics=found, lines=(*story.lines, *found.lines()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Mechanisms:
+    """What each mechanism found on a study, and the evidence for its gains."""
+
+    matrix_notes: tuple[str, ...]
+    attributions: Attributions
+    labels: LabelShifts
+    confusions: Confusions
+    lengths: LengthEffects
+    formats: FormatEffects
+    frames: Mapping[str, pl.DataFrame]
+    """A row per cell of each of them, where it has one."""
 
 
 def _mechanisms(
-    one: TransferStudy, source: str, target: str, *, rng: np.random.Generator, n_resamples: int
-) -> dict[str, Any]:
-    """Call every mechanism on a study of one cell; the fields of the story that they fill."""
-    attributed = Attribution(n_resamples=n_resamples)(one, rng=rng)
-    labels = LabelShift(n_resamples=n_resamples)(one, rng=rng)
-    confusion = Confusion(n_resamples=n_resamples)(one, rng=rng)
-    length = OutputLength(n_resamples=n_resamples)(one, rng=rng)
-    formats = AnswerFormat(n_resamples=n_resamples)(one, rng=rng)
-    matrix = transfer_matrix(one)
-    has_labels = target in labels.shares
-    has_lengths = bool(length.data.sizes["target"])
-    known = (labels.notes if has_labels else (), length.notes if has_lengths else (), matrix.notes)
-    return {
-        "sentence": attributed.sentence(source, target),
-        "evidence": _row(matrix.to_frame()),
-        "attribution": _row(attributed.to_frame()),
-        "labels": _row(labels.to_frame()) if has_labels else None,
-        "label_mixes": label_mixes(one, labels.shares[target], source) if has_labels else None,
-        "agreement": _agreement(confusion, source, target),
-        "created": tuple(confusion.created.to_dicts()),
-        "confusion": confusion_pair(confusion, source, target),
-        "length": _row(length.to_frame()) if has_lengths else None,
-        "format": _row(formats.to_frame()),
-        "notes": [note for each in known for note in each],
-    }
+    part: TransferStudy, matrix: TransferMatrix, *, rng: np.random.Generator, n_resamples: int
+) -> _Mechanisms:
+    answers = tuple(iter_answers(part))
+    attributions = Attribution(n_resamples=n_resamples)(part, rng=rng, answers=answers)
+    labels = LabelShift(n_resamples=n_resamples)(part, rng=rng, answers=answers)
+    confusions = Confusion(n_resamples=n_resamples)(part, rng=rng, answers=answers)
+    lengths = OutputLength(n_resamples=n_resamples)(part, rng=rng, answers=answers)
+    formats = AnswerFormat(n_resamples=n_resamples)(part, rng=rng, answers=answers)
+    return _Mechanisms(
+        matrix_notes=matrix.notes,
+        attributions=attributions,
+        labels=labels,
+        confusions=confusions,
+        lengths=lengths,
+        formats=formats,
+        frames={
+            "evidence": matrix.to_frame(),
+            "attribution": attributions.to_frame(),
+            "labels": labels.to_frame(),
+            "length": lengths.to_frame(),
+            "format": formats.to_frame(),
+        },
+    )
+
+
+def _story(part: TransferStudy, known: _Mechanisms, source: str, target: str) -> Story:
+    rows = {name: _row(frame, source, target) for name, frame in known.frames.items()}
+    has_labels = rows["labels"] is not None
+    notes = (
+        *(known.labels.notes if _lacks(rows["labels"], "source_skew") else ()),
+        *(known.lengths.notes if _lacks(rows["length"], "source_median") else ()),
+        *known.matrix_notes,
+    )
+    story = Story(
+        source=source,
+        target=target,
+        sentence=known.attributions.sentence(source, target),
+        lines=(),
+        notes=tuple(dict.fromkeys(notes)),
+        evidence=rows["evidence"] or {},
+        attribution=rows["attribution"] or {},
+        labels=rows["labels"],
+        agreement=_agreement(known.confusions, source, target),
+        created=_created(known.confusions, source, target),
+        length=rows["length"],
+        format=rows["format"] or {},
+        confusion=confusion_pair(known.confusions, source, target),
+        label_mixes=label_mixes(part, known.labels.shares[target], source) if has_labels else None,
+        lengths=length_histograms(part, source, target),
+        linguistics=None,
+        examples=gallery(part, source, target),
+    )
+    return replace(story, lines=tuple(_lines(story)))
 
 
 def _lines(story: Story) -> Iterator[str]:
@@ -170,8 +251,6 @@ def _lines(story: Story) -> Iterator[str]:
     yield from confusion_lines(story.confusion, story.created, story.agreement or {})
     yield from length_lines(story.length, scale, unit)
     yield from format_lines(story.format, scale, unit)
-    if story.linguistics is not None:
-        yield from story.linguistics.lines()
 
 
 def _agreement(found: Confusions, source: str, target: str) -> dict[str, dict[str, float]] | None:
@@ -184,19 +263,34 @@ def _agreement(found: Confusions, source: str, target: str) -> dict[str, dict[st
     }
 
 
-def _one_cell(study: TransferStudy, source: str, target: str) -> TransferStudy:
-    sources = tuple(info for info in study.sources if info.name == source)
-    targets = tuple(info for info in study.targets if info.name == target)
-    for kind, name, found, every in (
-        ("source", source, sources, study.sources),
-        ("target", target, targets, study.targets),
-    ):
-        if not found:
-            hint = did_you_mean(name, (info.name for info in every))
-            msg = f"the study has no {kind} {name!r}.{hint}"
-            raise AnalysisError(msg)
-    return replace(study, sources=sources, targets=targets)
+def _created(found: Confusions, source: str, target: str) -> tuple[Row, ...]:
+    """Return the cell's confusions, adjusted for their own number."""
+    rows = found.created.filter(pl.col("source") == source, pl.col("target") == target)
+    adjusted = adjust_p_values(rows["p_value"].to_numpy(), method="bh")
+    return tuple(rows.with_columns(p_adjusted=pl.Series(adjusted, dtype=pl.Float64)).to_dicts())
 
 
-def _row(frame: pl.DataFrame) -> dict[str, Any]:
-    return frame.row(0, named=True)
+def _with_cells(study: TransferStudy, cells: Sequence[tuple[str, str]]) -> TransferStudy:
+    """Return the study with the sources and targets of some cells alone."""
+    for kind, at, every in (("source", 0, study.sources), ("target", 1, study.targets)):
+        names = {info.name for info in every}
+        for cell in cells:
+            if cell[at] not in names:
+                msg = f"the study has no {kind} {cell[at]!r}.{did_you_mean(cell[at], names)}"
+                raise AnalysisError(msg)
+    sources, targets = ({cell[at] for cell in cells} for at in (0, 1))
+    return replace(
+        study,
+        sources=tuple(info for info in study.sources if info.name in sources),
+        targets=tuple(info for info in study.targets if info.name in targets),
+    )
+
+
+def _lacks(row: Row | None, name: str) -> bool:
+    return row is not None and bool(np.isnan(row[name]))
+
+
+def _row(frame: pl.DataFrame, source: str, target: str) -> dict[str, Any] | None:
+    """Return the row of a cell, where there is one."""
+    found = frame.filter(pl.col("source") == source, pl.col("target") == target)
+    return found.row(0, named=True) if found.height else None

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from transferlens.errors import AnalysisError, TransferLensError
-from transferlens.explain import Story, surprises, tell_story
+from transferlens.explain import Story, surprises, tell_stories, with_linguistics
 from transferlens.explain.factors import FactorEvidence, Factors
 from transferlens.explain.linguistics import user_cache
 from transferlens.explain.twins import TwinEffect, TwinEffects
@@ -151,20 +151,22 @@ def _stories(
         return matrix
     chosen = _chosen(matrix, surprising, depth.cells)
     part = _in_memory(study, chosen)
-    return tuple(_told(part, chosen, depth))
+    stories = tell_stories(
+        part,
+        chosen,
+        rng=np.random.default_rng(depth.seed),
+        n_resamples=depth.n_resamples,
+        matrix=matrix,
+    )
+    return tuple(_completed(stories, part, depth))
 
 
-def _told(part: TransferStudy, chosen: Sequence[CellName], depth: Depth) -> Iterator[Story]:
-    for at, (source, target) in enumerate(chosen):
-        story = tell_story(
-            part,
-            source,
-            target,
-            rng=np.random.default_rng(depth.seed),
-            n_resamples=depth.n_resamples,
-            linguistics=at < depth.linguistic_cells,
-            cache=user_cache(),
-        )
+def _completed(stories: Sequence[Story], part: TransferStudy, depth: Depth) -> Iterator[Story]:
+    """Add linguistic features to the first stories; take texts away where nobody may see them."""
+    for at, told in enumerate(stories):
+        story = told
+        if at < depth.linguistic_cells:
+            story = with_linguistics(told, part, parser=None, cache=user_cache())
         shown = story.examples
         yield story if depth.texts else replace(story, examples=replace(shown, gained=(), lost=()))
 
@@ -188,9 +190,9 @@ def _chosen(matrix: TransferMatrix, surprising: pl.DataFrame, most: int) -> list
 
 
 def _in_memory(study: TransferStudy, chosen: Sequence[CellName]) -> TransferStudy:
-    """Return the study with the rows of the chosen cells in memory.
+    """Return the study with the rows of the chosen sources and targets in memory.
 
-    Every story reads its cell several times, and a study has many files.
+    Every mechanism reads them, and a study has many files.
     """
     if study.predictions is None or not chosen:
         return study
@@ -198,7 +200,4 @@ def _in_memory(study: TransferStudy, chosen: Sequence[CellName]) -> TransferStud
     rows = study.predictions.filter(
         pl.col("source").is_in([BASE, *sources]), pl.col("target").is_in(list(targets))
     ).collect()
-    pairs = {(BASE, target) for target in targets} | set(chosen)
-    wanted = pl.DataFrame(list(pairs), schema=["source", "target"], orient="row")
-    kept = rows.join(wanted, on=["source", "target"], how="semi", maintain_order="left")
-    return replace(study, _rows=InMemory(kept.lazy()))
+    return replace(study, _rows=InMemory(rows.lazy()))
