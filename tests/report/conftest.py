@@ -30,3 +30,11 @@ def hostile(tmp_path_factory):
     made = texts_study(tmp_path_factory.mktemp("hostile") / "study", hostile=True)
     page = tmp_path_factory.mktemp("harm") / "report.html"
     return write_report(made, page, depth=Depth(cells=4, linguistic_cells=0))
+
+
+@pytest.fixture(scope="session")
+def compared(study, tmp_path_factory):
+    """Write the report of a study beside another one."""
+    other = texts_study(tmp_path_factory.mktemp("other") / "study", seed=4)
+    page = tmp_path_factory.mktemp("compared") / "report.html"
+    return write_report(study, page, depth=Depth(cells=2, linguistic_cells=0), other=other)

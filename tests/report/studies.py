@@ -35,14 +35,14 @@ HOSTILE = (
 )
 
 
-def texts_study(path: Path, *, hostile: bool = False) -> TransferStudy:
+def texts_study(path: Path, *, hostile: bool = False, seed: int = 3) -> TransferStudy:
     """Write four classification tasks with prompts; mood helps sums, and words harms topic.
 
     With ``hostile`` every prompt, label and written answer is code, a template, direction marks,
     or a megabyte long.
     """
     store = StudyStore.create(path)
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     cells, adapters = [], []
     gold = {task: rng.integers(2, size=N) for task in TASKS}
     base = {task: rng.random(N) < 0.6 for task in TASKS}

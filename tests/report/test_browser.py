@@ -156,11 +156,18 @@ def test_examples_can_be_read(page):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "size"), [("light", (1280, 900)), ("dark", (390, 844))], ids=["desktop", "phone"]
+    ("of", "scheme", "size"),
+    [
+        ("written", "light", (1280, 900)),
+        ("written", "dark", (390, 844)),
+        ("compared", "dark", (390, 844)),
+    ],
+    ids=["desktop", "phone", "comparison"],
 )
-def test_no_serious_barrier_and_no_sideways_scrolling(browser, written, scheme, size):
+def test_no_serious_barrier_and_no_sideways_scrolling(browser, request, of, scheme, size):
+    file = request.getfixturevalue(of).page
     visit = Visit(
-        browser, written.page, color_scheme=scheme, viewport={"width": size[0], "height": size[1]}
+        browser, file, color_scheme=scheme, viewport={"width": size[0], "height": size[1]}
     )
     # What is closed cannot be judged.
     visit.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")

@@ -28,10 +28,10 @@ def evidence_lines(row: Row) -> Iterator[str]:
     """Yield the scores and the gain."""
     scale, unit = scale_and_unit(row["unit"])
     base, own = (format_value(scale * row[n], signed=False) for n in ("base_score", "score"))
-    p = "" if math.isnan(row["p_value"]) else f", p = {row['p_value']:.2g}"
+    p = f", p = {row['p_value']:.2g} (adj. p = {row['p_adjusted']:.2g} among the study's cells)"
     yield (
         f"score: base {base}, adapter {own} {unit} ({row['metric']}); "
-        f"gain {amount(row, 'gain', scale)}{p}"
+        f"gain {amount(row, 'gain', scale)}{'' if math.isnan(row['p_value']) else p}"
     )
 
 
