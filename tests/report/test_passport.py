@@ -57,14 +57,20 @@ def test_planted_help_and_harm_are_named_and_the_rest_is_safe():
 
 
 def test_no_harm_that_was_seen_is_not_safety_where_none_could_be_seen():
-    rng = np.random.default_rng(0)
-    base = (rng.random(12) < 0.5).astype(float)
+    base = np.tile([1.0, 0.0], 6)
     study = study_of({(BASE, "b", 0): base, ("a", "b", 0): base})
-    # Twelve equal answers do not exclude a loss of five points, but one of ninety.
+    # Twelve equal answers do not exclude a loss of five points, but one of forty.
     assert kinds(study, "a") == {"b": "unknown"}
-    assert kinds(study, "a", margin=90.0) == {"b": "safe"}
+    assert kinds(study, "a", margin=40.0) == {"b": "safe"}
     with pytest.raises(AnalysisError, match="margin=0 must be above 0"):
         passport(study, "a", margin=0)
+
+
+def test_a_base_with_nothing_to_lose_shows_no_safety():
+    wrong = np.zeros(400)
+    study = study_of({(BASE, "b", 0): wrong, ("a", "b", 0): wrong})
+    assert kinds(study, "a") == {"b": "unknown"}
+    assert "no harm can show" in card_of(study, "a").text
 
 
 def test_a_source_that_is_not_there_is_refused_with_its_neighbour():

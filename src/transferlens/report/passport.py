@@ -24,7 +24,8 @@ __all__ = ["AnswerHabit", "Passport", "PassportCell", "Safety", "passport"]
 
 Safety = Literal["own", "helps", "safe", "harms", "unknown"]
 """``own``: the task it was trained on; ``safe``: no significant harm, and a loss of the margin
-is outside the interval; ``unknown``: a loss of the margin cannot be excluded."""
+is outside the interval; ``unknown``: a loss of the margin cannot be excluded, or the base has
+less than that to lose, so that no harm could show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +225,8 @@ def _safety(row: Mapping[str, Any], level: float, margin: float) -> Safety:
         return "helps" if row["gain"] > 0 else "harms"
     # In other units nobody has said which loss matters.
     bound = {"fraction": margin / 100.0, "percent": margin}.get(row["unit"], math.nan)
-    return "safe" if row["gain_low"] > -bound else "unknown"
+    can_lose = not row["higher_is_better"] or row["base_score"] > bound
+    return "safe" if can_lose and row["gain_low"] > -bound else "unknown"
 
 
 def _shares(counts: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

@@ -101,7 +101,8 @@ def _metadata(found: Passport, licence: str) -> dict[str, Any]:
     base = "" if found.base_is_local else _hub_id(found.base)
     if base:
         front["base_model"] = base
-    front |= {"library_name": "peft", "pipeline_tag": "text-generation"}
+    library = "transformers" if _is_tuned(found) else "peft"
+    front |= {"library_name": library, "pipeline_tag": "text-generation"}
     if datasets:
         front["datasets"] = datasets
     front["tags"] = ["transferlens", "transfer-passport", *_method_tag(found)]
@@ -112,6 +113,11 @@ def _metadata(found: Passport, licence: str) -> dict[str, Any]:
         }
     ]
     return front
+
+
+def _is_tuned(found: Passport) -> bool:
+    """Whether it is weights of the base itself, which peft cannot load."""
+    return dict(found.settings).get("name") in {"full", "bitfit"}
 
 
 def _method_tag(found: Passport) -> list[str]:
@@ -147,8 +153,9 @@ def _body(found: Passport, study: TransferStudy, licence: str) -> Iterator[str]:
     yield f"# Transfer passport of {code_span(found.source.name)}"
     yield ""
     base = code_span(found.base) if found.base else "a base model that is not known"
+    kind = "Weights" if _is_tuned(found) else "An adapter"
     yield (
-        f"An adapter for {base}, trained on {code_span(found.source.name)}"
+        f"{kind} for {base}, trained on {code_span(found.source.name)}"
         f"{_rows(found)} and tested on {counted(len(found.cells), 'task')} against the untuned "
         f"base in the study {code_span(found.study)}. "
         f"{counted(len(found.seeds), 'training run')} (seed"
@@ -237,7 +244,8 @@ def _safe_to_load(found: Passport) -> Iterator[str]:
     yield (
         "Safe: no significant harm, and the interval excludes a loss of "
         f"{found.margin:g} points, so that such a harm would have been seen. Where neither harm "
-        "nor safety is shown, more examples or seeds are needed."
+        "nor safety is shown, more examples or seeds are needed; where the base has no more than "
+        "that to lose, no harm can show."
     )
     yield ""
     for words, kinds in (
@@ -317,20 +325,21 @@ def _loading(found: Passport) -> Iterator[str]:
     yield from ("", "## How to load it", "")
     base = json.dumps(found.base or "BASE-MODEL")
     folder = json.dumps(found.folders[0] if found.folders else "ADAPTER-FOLDER")
-    embedded = found.base == "embedded"
+    embedded, tuned = found.base == "embedded", _is_tuned(found)
     if embedded:
         yield from ("The base is the small one that comes with the package transferlens.", "")
         base = 'str(files("transferlens") / "engine" / "embedded")'
     yield from (
         "```python",
         *(["from importlib.resources import files", ""] if embedded else []),
-        "from peft import PeftModel",
+        *([] if tuned else ["from peft import PeftModel"]),
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        *(["", "from transferlens.engine.adapters import load_adapter"] if tuned else []),
         "",
         f"base = {base}",
         "tokenizer = AutoTokenizer.from_pretrained(base)",
         "model = AutoModelForCausalLM.from_pretrained(base)",
-        f"model = PeftModel.from_pretrained(model, {folder})",
+        f"model = {'load_adapter' if tuned else 'PeftModel.from_pretrained'}(model, {folder})",
         "```",
     )
     if len(found.folders) > 1:
