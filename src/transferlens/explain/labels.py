@@ -30,7 +30,7 @@ from transferlens.explain.skew import (
     skew,
     study_skew_test,
 )
-from transferlens.explain.training import training_labels
+from transferlens.explain.training import knows_training_rows, training_labels
 from transferlens.results import TransferStudy
 from transferlens.stats.arrays import FloatArray, IntArray
 
@@ -119,7 +119,8 @@ class LabelShift:
                 shares[one.info.name] = _shares(one)
         names = [source.name for source in study.sources]
         data = _assemble(found, names, known)
-        lacking = [name for name in names if not known.get(name)]
+        # Free answers have no label mix: of these nothing is missing.
+        lacking = [n for n in names if not (known.get(n) or knows_training_rows(study, n))]
         notes = []
         if lacking:
             notes.append(

@@ -7,18 +7,26 @@ import polars as pl
 from transferlens.results import StudyStore, TransferStudy
 from transferlens.stats.arrays import FloatArray
 
-__all__ = ["training_labels", "training_lengths", "training_rows"]
+__all__ = ["knows_training_rows", "training_labels", "training_lengths", "training_rows"]
 
 _MOST_LABELS = 20
 
 
 def training_rows(study: TransferStudy, source: str) -> pl.DataFrame | None:
     """Return the stored training rows of a source; None where the study does not hold them."""
-    for info in study.sources:
-        # An imported study knows no training rows.
-        if info.name == source and info.examples_id is not None and study.path is not None:
-            return StudyStore.open(study.path).read_examples(info.examples_id)
-    return None
+    name = _stored_as(study, source)
+    if name is None or study.path is None:
+        return None
+    return StudyStore.open(study.path).read_examples(name)
+
+
+def knows_training_rows(study: TransferStudy, source: str) -> bool:
+    """Whether the study holds the training rows of a source; an imported one holds none."""
+    return study.path is not None and _stored_as(study, source) is not None
+
+
+def _stored_as(study: TransferStudy, source: str) -> str | None:
+    return next((info.examples_id for info in study.sources if info.name == source), None)
 
 
 def training_labels(study: TransferStudy, source: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transferlens.errors import AnalysisError
-from transferlens.explain import Story, gallery, tell_story
+from transferlens.explain import LabelShift, Story, gallery, tell_story
 from transferlens.explain.amounts import amount, decimals, span
 from transferlens.explain.linguistics import lexicon
 from transferlens.explain.linguistics.result import odds
@@ -160,6 +160,20 @@ def test_the_story_says_how_far_answers_lie_from_the_training_labels(story):
     )  # fmt: skip
     low, high = (story.labels[f"shift_from_source_{end}"] for end in ("low", "high"))
     assert 0 < low <= story.labels["shift_from_source"] <= high
+
+
+def test_free_answers_are_not_called_unknown_training_data(stored, tmp_path):
+    source = SourceInfo(name="s", examples_id="free-1")
+    rows = stored.predictions.collect()
+    study = TransferStudy.from_predictions(rows, targets=stored.targets, sources=[source])
+    write_study(study, tmp_path / "study")
+    free = pl.DataFrame({"example": range(50), "gold": [f"text {i}" for i in range(50)]})
+    StudyStore.open(tmp_path / "study").write_examples("free-1", free)
+    stored_texts = StudyStore.open(stored.path).read_examples("task-1")
+    StudyStore.open(tmp_path / "study").write_examples("task-1", stored_texts)
+    found = LabelShift(n_resamples=20)(open_study(tmp_path / "study"), rng=np.random.default_rng(0))
+    assert found.notes == ()
+    assert np.isnan(found.data["source_skew"].item())
 
 
 def test_the_feature_that_decides_is_told_with_backend_grade_and_pairs(story):
