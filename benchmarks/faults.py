@@ -27,15 +27,55 @@ from typing import Any
 import transferlens as tl
 
 RESULTS = Path(__file__).parent / "results"
-STUDY = {
+STUDY: dict[str, Any] = {
     "name": "faults",
-    "sources": ["sentiment", "arithmetic"],
-    "targets": ["sentiment", "arithmetic", "topic"],
+    "base": "base",
+    "tasks": {
+        "mood": {
+            "prompt": "Review: {{ text }} Mood:",
+            "choices": ["good", "bad"],
+            "label": "mood",
+            "data": {"train": "mood-train.jsonl", "test": "mood-test.jsonl"},
+        },
+        "sums": {
+            "prompt": "{{ a }} + {{ b }} =",
+            "completion": "{{ a + b }}",
+            "label": "a + b",
+            "metric": "numeric_match",
+            "max_new_tokens": 2,
+            "data": {"train": "sums-train.jsonl", "test": "sums-test.jsonl"},
+        },
+    },
+    "sources": ["mood", "sums"],
+    "targets": ["mood", "sums"],
     "seeds": [0, 1],
-    "limits": {"train": 24, "test": 8},
-    "method": {"rank": 4, "steps": 6, "batch_tokens": 256},
+    "method": {"rank": 2, "steps": 3, "batch_tokens": 128},
     "compute": {"device": "cpu", "threads": 1},
 }
+
+
+def prepare(place: Path) -> None:
+    """Write the rows of both tasks and a random base model of 70,000 weights."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    import transferlens.engine
+
+    embedded = Path(transferlens.engine.__file__).parent / "embedded"
+    tokenizer = AutoTokenizer.from_pretrained(embedded)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=128, tie_word_embeddings=True,
+        **sizes, **heads,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(place / "base")
+    tokenizer.save_pretrained(place / "base")
+    for split, start in (("train", 0), ("test", 40)):
+        mood = [{"text": f"Film {start + i}.", "mood": ("good", "bad")[i % 2]} for i in range(12)]
+        sums = [{"a": start + i, "b": i % 7} for i in range(12)]
+        for name, rows in (("mood", mood), ("sums", sums)):
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (place / f"{name}-{split}.jsonl").write_text(text, encoding="utf-8")
 
 
 def in_child(work: Callable[[], Any]) -> Any:
@@ -62,7 +102,7 @@ def begin(folder: Path) -> int:
         return child
     os.setsid()
     try:
-        tl.run(tl.StudySpec.from_dict(STUDY), folder, log="quiet")
+        tl.run(tl.StudySpec.from_dict(STUDY, root=folder.parent), folder, log="quiet")
     except BaseException as error:  # noqa: BLE001 - a child must not return into its parent's loop
         print(repr(error), file=sys.stderr, flush=True)
         os._exit(1)
@@ -156,7 +196,9 @@ def campaign(kills: int, seconds: float, seed: int) -> dict[str, Any]:
     moments = random.Random(seed)  # noqa: S311 - moments to kill at, not secrets
     rows: dict[int, Counter[str]] = {1: Counter(), 2: Counter(), 3: Counter()}
     with tempfile.TemporaryDirectory() as place:
+        in_child(lambda: prepare(Path(place)))
         whole = Path(place) / "undisturbed"
+        began = time.monotonic()
         status = _end(begin(whole), time.monotonic() + 1e9)
         if status:
             msg = f"the undisturbed run has failed with {status}"

@@ -1,8 +1,8 @@
 """How well the rest of a matrix is predicted from a share of its cells, and how fast.
 
 ``python benchmarks/predict.py --shared FOLDER`` writes ``benchmarks/results/predict.json`` and
-``predict.md``; FOLDER holds the published matrices. ``--part`` runs one part and keeps the
-others of the file.
+``predict.md``; FOLDER holds the published matrices. ``--part`` runs one part, ``--matrix`` one
+matrix of it, and keeps the others of the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ from transferlens.testing import Structure, simulate_scores
 RESULTS = Path(__file__).parent / "results"
 SHARES = (0.2, 0.4, 0.6)
 CONFIDENCE = 0.9
-REPEATS = 4
+DESIGNS = {
+    "random": "rounds are drawn at random",
+    "planned": "rounds are planned",
+    "mixed": "three quarters of a round are planned, the rest is drawn at random",
+}
 
 
 class Matrix(NamedTuple):
@@ -95,7 +99,7 @@ def simulated(n: int, seed: int = 0) -> Matrix:
     return Matrix(f"simulated {n} × {n}", values, np.eye(n, dtype=bool))
 
 
-def curve(matrix: Matrix, *, planned: bool, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+def curve(matrix: Matrix, *, design: str, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     """Measure more and more cells, and predict the rest after each round."""
     usable = matrix.usable
     total = int(usable.sum())
@@ -103,8 +107,10 @@ def curve(matrix: Matrix, *, planned: bool, rng: np.random.Generator) -> Iterato
     for share in SHARES:
         need = round(share * total) - int(measured.sum())
         problem = matrix.problem(measured)
-        if planned and measured.any():
-            cells = next_cells(problem, need, candidates=usable).order
+        if design != "random" and measured.any():
+            drawn = 0.25 if design == "mixed" else 0.0
+            plan = next_cells(problem, need, candidates=usable, random_share=drawn, rng=rng)
+            cells = plan.order
         else:
             left = np.argwhere(usable & ~measured)
             cells = left[rng.permutation(len(left))[:need]]
@@ -115,18 +121,18 @@ def curve(matrix: Matrix, *, planned: bool, rng: np.random.Generator) -> Iterato
 def scores(matrix: Matrix, problem: Problem, rng: np.random.Generator) -> dict[str, float]:
     """Compare the predictions of the rest with what is known of it."""
     rest = matrix.usable & ~problem.known
-    complete = Complete(predictors=(TargetMean(), Additive(), Bayes()), confidence=CONFIDENCE)
+    predictors = (TargetMean(), Additive(), Bayes())
+    complete = Complete(predictors=predictors, confidence=CONFIDENCE)
     found = complete(problem, rng=rng, cells=rest)
     error = (found.values - matrix.values)[rest]
-    inside = ((found.low <= matrix.values) & (matrix.values <= found.high))[rest]
-    others = {
-        predictor.name: predictor.fit(problem, rng=rng).values
-        for predictor in (TargetMean(), Additive(), Bayes())
-    }
+    finite = rest & np.isfinite(found.low)
+    inside = ((found.low <= matrix.values) & (matrix.values <= found.high))[finite]
+    others = {predictor.name: predictor.fit(problem, rng=rng).values for predictor in predictors}
     return {
         "rmse": float(np.sqrt((error**2).mean())),
         "spearman": order(matrix.values, found.values, rest),
-        "coverage": float(inside.mean()),
+        "coverage": float(inside.mean()) if inside.size else float("nan"),
+        "finite": float(finite.sum() / rest.sum()),
         "width": float(np.median((found.high - found.low)[rest])),
         **{
             name: float(np.sqrt(((values - matrix.values)[rest] ** 2).mean()))
@@ -145,34 +151,92 @@ def order(truth: np.ndarray, predicted: np.ndarray, rest: np.ndarray) -> float:
     return float(np.nanmean(found)) if found else float("nan")
 
 
-def curves(shared: Path) -> list[dict[str, Any]]:
-    """Run every matrix with random and with planned cells."""
+def curves(shared: Path, only: str | None) -> list[dict[str, Any]]:
+    """Run every matrix with random, planned and mixed rounds."""
     rows = []
-    for matrix in [*published(shared), simulated(30), simulated(60)]:
-        repeats = REPEATS
-        for planned in (False, True):
-            for repeat in range(repeats):
+    for matrix in chosen(shared, only):
+        for design in DESIGNS:
+            for repeat in range(repeats(matrix)):
                 rng = np.random.default_rng(repeat)
-                if matrix.name.startswith("simulated"):
-                    chosen = simulated(len(matrix.values), repeat)
-                else:
-                    chosen = matrix
-                start = {"matrix": matrix.name, "planned": planned, "repeat": repeat}
-                rows += [start | row for row in curve(chosen, planned=planned, rng=rng)]
+                # A simulated matrix is another one in each repetition.
+                drawn = matrix.name.startswith("simulated")
+                one = simulated(len(matrix.values), repeat) if drawn else matrix
+                start = {"matrix": matrix.name, "design": design, "repeat": repeat}
+                rows += [start | row for row in curve(one, design=design, rng=rng)]
         print(matrix.name, flush=True)
     return rows
 
 
-def evaluations(shared: Path) -> list[dict[str, Any]]:
+def chosen(shared: Path, only: str | None) -> list[Matrix]:
+    """Return the matrix of this name, or those whose names contain it."""
+    every = [*published(shared), simulated(16), simulated(30), simulated(60)]
+    exact = [matrix for matrix in every if matrix.name == only]
+    return exact or [matrix for matrix in every if only is None or only in matrix.name]
+
+
+def repeats(matrix: Matrix) -> int:
+    """Return how often to begin anew: often where a matrix has few cells to count."""
+    return int(np.clip(4_000 // matrix.values.size, 8, 40))
+
+
+def evaluations(shared: Path, only: str | None) -> list[dict[str, Any]]:
     """Compare all predictors on every published matrix, under every protocol."""
     rows = []
-    for matrix in published(shared):
+    for matrix in chosen(shared, only):
+        if matrix.name.startswith("simulated"):
+            continue
         found = Evaluate(confidence=CONFIDENCE)(
             matrix.problem(matrix.usable), rng=np.random.default_rng(0)
         )
         rows += [{"matrix": matrix.name} | row for row in found.table.iter_rows(named=True)]
         print(matrix.name, flush=True)
     return rows
+
+
+MERGES = {
+    "flan_t5_base_fullft": "flan_t5_base_glue_fullft",
+    "flan_t5_base_lora16": "flan_t5_base_glue_lora16",
+    "flan_t5_large_lora16": "flan_t5_large_glue_lora16",
+}
+"""Published table of merged models -> table of the models that they are merged from."""
+
+
+def merges(shared: Path) -> list[dict[str, Any]]:
+    """Compare published gains of merged models with what the single ones' gains suggest."""
+    folder = shared / "matrices" / "fusion_bench"
+    rows = []
+    for merged, single in MERGES.items():
+        table = pl.read_csv(folder / f"{single}.csv")
+        tasks = [c for c in table.columns if c not in {"Model", "Average"}]
+        gains = table.select(tasks).to_numpy()[1:] - table.select(tasks).to_numpy()[0]
+        published = pl.read_csv(folder / f"merge_{merged}.csv").drop_nulls("CoLA")
+        scores = published[:, 1 : 1 + len(tasks)].to_numpy()
+        guesses = {
+            "nothing": np.zeros(len(tasks)),
+            "mean of the gains": gains.mean(axis=0),
+            "mean of the gains above 0": np.maximum(gains, 0.0).mean(axis=0),
+            "own gain / 8": np.diag(gains) / len(gains),
+        }
+        for method, row in zip(published["Method"][2:], scores[2:] - scores[0], strict=True):
+            errors = {k: float(np.sqrt(((row - v) ** 2).mean())) for k, v in guesses.items()}
+            rows.append({"merged": merged, "method": method.split(" (")[0], **errors})
+    return [*rows, _average_as_arithmetic(folder)]
+
+
+def _average_as_arithmetic(folder: Path) -> dict[str, Any]:
+    """Compare the simple average of eight with task arithmetic between 0.1 and 0.2."""
+    scaling = pl.read_csv(folder / "task_arithmetic_scaling_flan_t5_base_lora16.csv")
+    scores = scaling[:, 1:9].to_numpy()
+    between = scores[1] + 0.25 * (scores[2] - scores[1])
+    table = pl.read_csv(folder / "merge_flan_t5_base_lora16.csv").drop_nulls("CoLA")
+    average = table[2, 1:9].to_numpy()[0]
+    third = table[3, 1:9].to_numpy()[0]
+    return {
+        "merged": "flan_t5_base_lora16",
+        "method": "Simple Average as task arithmetic at 1/8",
+        "differences": np.abs(average - between).round(2).tolist(),
+        "differences at 0.3": np.abs(third - scores[3]).round(2).tolist(),
+    }
 
 
 def timings() -> list[dict[str, Any]]:
@@ -212,6 +276,8 @@ def report(results: dict[str, Any]) -> str:
         lines += _curves_report(pl.DataFrame(results["curves"]))
     if "evaluations" in results:
         lines += _evaluation_report(pl.DataFrame(results["evaluations"]))
+    if "merges" in results:
+        lines += _merges_report(results["merges"])
     if "timings" in results:
         head = ("matrix", "measured", "task", "seconds", "peak GiB", "load")
         lines += ["## Time", "", *_table(*head)]
@@ -224,8 +290,9 @@ def report(results: dict[str, Any]) -> str:
 
 
 _CURVE_HEAD = (
-    *("measured", "target mean", "additive", "Bayesian", "chosen", "chosen, planned"),
-    *("Spearman", "planned", "covered", "planned"),
+    *("measured", "target mean", "additive", "Bayesian"),
+    *(f"{what}, {design}" for what in ("RMSE", "covered") for design in DESIGNS),
+    *("Spearman, random", "Spearman, mixed"),
 )
 
 
@@ -237,31 +304,99 @@ def _curves_report(frame: pl.DataFrame) -> list[str]:
     lines = [
         "## From a share of the cells",
         "",
-        f"RMSE in points of cells that were not measured; means over {REPEATS} random starts.",
-        "A fifth is measured at random; then rounds are random or planned. Chosen: what predicts",
-        "hidden cells best. Intervals are to cover 90 %.",
+        "RMSE in points of the cells that were not measured: of three predictors after random",
+        "rounds, then of what predicts hidden cells best. A fifth is measured at random. Then:",
+        "",
+        *(f"- {name}: {what}" for name, what in DESIGNS.items()),
+        "",
+        "± is the standard error over repetitions. Intervals are to cover 90 %; covered counts",
+        "the cells that have a finite one, and where few have, their share stands in brackets.",
         "",
     ]
     for name in frame["matrix"].unique(maintain_order=True):
-        lines += [f"### {name}", "", *_table(*_CURVE_HEAD)]
-        for share in SHARES:
-            part = frame.filter((pl.col("matrix") == name) & (pl.col("share") == share))
-            one, two = (part.filter(pl.col("planned") == value) for value in (False, True))
-            numbers = [
-                *(f"{one[c].mean():.2f}" for c in ("target mean", "additive", Bayes.name, "rmse")),
-                f"{two['rmse'].mean():.2f}",
-                *(f"{p['spearman'].fill_nan(None).mean() or 0.0:.2f}" for p in (one, two)),
-                *(f"{100 * p['coverage'].mean():.0f} %" for p in (one, two)),
-            ]
-            lines.append(f"| {share:.0%} | {' | '.join(numbers)} |")
+        part = frame.filter(pl.col("matrix") == name)
+        n = part["repeat"].n_unique()
+        lines += [f"### {name} ({n} repetitions)", "", *_table(*_CURVE_HEAD)]
+        lines += [_curve_row(part, share) for share in SHARES]
         lines.append("")
-    every = frame.group_by("planned", maintain_order=True).agg(pl.col("coverage").mean())
-    means = {row["planned"]: row["coverage"] for row in every.iter_rows(named=True)}
-    lines += [
-        f"Covered over all: random {100 * means[False]:.1f} %, planned {100 * means[True]:.1f} %.",
+    return [*lines, *_coverage_report(frame)]
+
+
+def _curve_row(part: pl.DataFrame, share: float) -> str:
+    rows = {
+        design: part.filter((pl.col("share") == share) & (pl.col("design") == design))
+        for design in DESIGNS
+    }
+    random, mixed = rows["random"], rows["mixed"]
+    cells = [
+        *(f"{random[name].mean():.2f}" for name in ("target mean", "additive", Bayes.name)),
+        *(_with_error(one["rmse"], 1.0, 2) for one in rows.values()),
+        *(_covered(one) for one in rows.values()),
+        *(f"{one['spearman'].fill_nan(None).mean() or 0.0:.2f}" for one in (random, mixed)),
+    ]
+    return f"| {share:.0%} | {' | '.join(cells)} |"
+
+
+def _covered(rows: pl.DataFrame) -> str:
+    known = rows.filter(pl.col("coverage").is_not_nan())
+    finite = float(rows["finite"].mean())
+    if not known.height:
+        return "–"
+    few = f" ({finite:.0%})" if finite < 0.95 else ""
+    return _with_error(known["coverage"], 100.0, 1) + few
+
+
+def _with_error(values: pl.Series, scale: float, digits: int) -> str:
+    numbers = scale * values.to_numpy()
+    error = numbers.std(ddof=1) / np.sqrt(len(numbers)) if len(numbers) > 1 else float("nan")
+    return f"{numbers.mean():.{digits}f} ± {error:.{digits}f}"
+
+
+def _coverage_report(frame: pl.DataFrame) -> list[str]:
+    # Shares of one repetition are not independent: one number per matrix and repetition.
+    known = frame.filter(pl.col("coverage").is_not_nan())
+    means = known.group_by("matrix", "design", "repeat").agg(pl.col("coverage").mean())
+    lines = ["### Covered, all shares together", "", *_table("matrix", *DESIGNS)]
+    for name in frame["matrix"].unique(maintain_order=True):
+        cells = [
+            _with_error(
+                means.filter((pl.col("matrix") == name) & (pl.col("design") == design))["coverage"],
+                100.0,
+                1,
+            )
+            for design in DESIGNS
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _merges_report(rows: list[dict[str, Any]]) -> list[str]:
+    *compared, arithmetic = rows
+    names = [name for name in compared[0] if name not in {"merged", "method"}]
+    lines = [
+        "## Merged models of fusion_bench",
+        "",
+        "Only scores are published, no adapters, so peft's arithmetic cannot be repeated here.",
+        "Gains of merged models against what the single models' gains suggest, RMSE in points",
+        "over eight tasks:",
+        "",
+        *_table("merged", "method", *names),
+    ]
+    for row in compared:
+        cells = " | ".join(f"{row[name]:.2f}" for name in names)
+        lines.append(f"| {row['merged']} | {row['method']} | {cells} |")
+    apart = ", ".join(f"{x:.1f}" for x in arithmetic["differences"])
+    same = max(arithmetic["differences at 0.3"])
+    return [
+        *lines,
+        "",
+        "The simple average of eight is task arithmetic with λ = 1/8. Published scores of the",
+        "first differ from the published curve of the second, read at 1/8, by",
+        f"{apart} points. The one",
+        "large difference is RTE, 90.5 against 80.2: above that model's own fine-tune (84.4), and",
+        f"probably 80.5. At λ = 0.3 both tables agree to {same:.1f} points.",
         "",
     ]
-    return lines
 
 
 def _evaluation_report(frame: pl.DataFrame) -> list[str]:
@@ -297,7 +432,8 @@ def main() -> None:
     """Run the parts and write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--part", choices=("curves", "evaluations", "timings"))
+    parser.add_argument("--part", choices=("curves", "evaluations", "merges", "timings", "report"))
+    parser.add_argument("--matrix", help="part of a name")
     given = parser.parse_args()
     file = RESULTS / "predict.json"
     results = json.loads(file.read_text("utf-8")) if file.exists() else {}
@@ -305,14 +441,24 @@ def main() -> None:
     results["machine"] = f"{platform.machine()}, {cores} cores, one thread, NumPy {np.__version__}."
     parts: dict[str, Callable[[], Any]] = {
         "timings": timings,
-        "curves": lambda: curves(given.shared),
-        "evaluations": lambda: evaluations(given.shared),
+        "curves": lambda: curves(given.shared, given.matrix),
+        "evaluations": lambda: evaluations(given.shared, given.matrix),
+        "merges": lambda: merges(given.shared),
     }
     for name, part in parts.items():
         if given.part in {None, name}:
-            results[name] = part()
+            new = part()
+            # Read again: another part may have been written meanwhile.
+            results = json.loads(file.read_text("utf-8")) if file.exists() else results
+            results[name] = _merged(results.get(name, []), new)
             file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            (RESULTS / "predict.md").write_text(report(results), encoding="utf-8")
+    (RESULTS / "predict.md").write_text(report(results), encoding="utf-8")
+
+
+def _merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of which those of the same matrix are replaced."""
+    redone = {row.get("matrix") for row in new}
+    return [*(row for row in old if row.get("matrix") not in redone), *new]
 
 
 if __name__ == "__main__":

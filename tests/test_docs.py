@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from transferlens.study import StudySpec
+from transferlens.study import GridSpec, StudySpec
 from transferlens.study.spec import _field_names
 from transferlens.tasks import known_tasks
 
@@ -27,6 +27,7 @@ PAGES = [
     "README.md",
     "docs/quickstart.md",
     "docs/own-data.md",
+    "docs/lm-eval-tasks.md",
     "docs/reading-the-matrix.md",
     "docs/importing.md",
     "docs/traits.md",
@@ -37,9 +38,11 @@ PAGES = [
     "docs/completing-a-matrix.md",
     "docs/report.md",
     "docs/comparing-studies.md",
+    "docs/methods.md",
     "docs/when-something-dies.md",
+    "docs/running-on-a-cluster.md",
 ]
-TINY = ["limits.train=8", "limits.test=4", "method.steps=1"]
+TINY = ["limits.train=8", "limits.test=4"]
 
 _BLOCK = re.compile(r"(?:<!-- file: (\S+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 
@@ -69,7 +72,7 @@ def run(command, folder):
         assert words[2:] == ["-e", ".[train]"]
         return
     elif words[:2] == ["transferlens", "run"]:
-        words += TINY
+        words += [*TINY, *one_step(folder / words[2])]
     env = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",
@@ -77,6 +80,12 @@ def run(command, folder):
     }
     result = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+
+
+def one_step(file):
+    """Return the overrides that cut the training of a study, or of each method of a grid."""
+    methods = yaml.safe_load(file.read_text(encoding="utf-8")).get("methods")
+    return [f"methods.{name}.steps=1" for name in methods] if methods else ["method.steps=1"]
 
 
 @pytest.mark.slow
@@ -112,9 +121,16 @@ def shrink(file):
 def test_every_study_of_a_page_is_valid_and_names_tasks_that_exist(page):
     for block in blocks(page):
         if block.language == "yaml" and "sources:" in block.text:
-            spec = StudySpec.from_dict(yaml.safe_load(block.text))
-            named = {ref.task for ref in (*spec.sources, *spec.targets)}
-            assert named <= {*spec.tasks, *known_tasks()}
+            value = yaml.safe_load(block.text)
+            several = {"bases", "methods"} & value.keys()
+            specs = (
+                GridSpec.from_dict(value).variants.values()
+                if several
+                else [StudySpec.from_dict(value)]
+            )
+            for spec in specs:
+                named = {ref.task for ref in (*spec.sources, *spec.targets)}
+                assert named <= {*spec.tasks, *known_tasks()}
 
 
 def test_the_example_of_the_paper_has_its_sources_and_targets_and_stands_in_the_readme():
@@ -135,7 +151,8 @@ def test_the_example_of_twins_stands_in_its_page():
 
 
 def test_links_lead_to_files_that_exist():
-    for page in [*PAGES, "docs/study-file.md", "docs/dependencies.md", "docs/design/layers.md"]:
+    others = ["scale.md", "study-file.md", "dependencies.md", "design/layers.md"]
+    for page in [*PAGES, *(f"docs/{name}" for name in others)]:
         text = (ROOT / page).read_text(encoding="utf-8")
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             if not link.startswith("https://"):

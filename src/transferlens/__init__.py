@@ -18,18 +18,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transferlens.engine import run
+    from transferlens.engine import run, run_grid
     from transferlens.results import TransferStudy, open_study
-    from transferlens.study import StudySpec
+    from transferlens.study import GridSpec, StudySpec
     from transferlens.transfer import Evidence, transfer_effects, transfer_matrix
 
 __all__ = [
     "Evidence",
+    "GridSpec",
     "StudySpec",
     "TransferStudy",
     "__version__",
     "open_study",
     "run",
+    "run_grid",
     "transfer_effects",
     "transfer_matrix",
 ]
@@ -38,10 +40,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Evidence": "transferlens.transfer",
+    "GridSpec": "transferlens.study",
     "StudySpec": "transferlens.study",
     "TransferStudy": "transferlens.results",
     "open_study": "transferlens.results",
     "run": "transferlens.engine",
+    "run_grid": "transferlens.engine",
     "transfer_effects": "transferlens.transfer",
     "transfer_matrix": "transferlens.transfer",
 }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_models import folder_of
 
-from transferlens.engine.adapters import lora_config, with_new_adapter
+from transferlens.engine.adapters import adapter_config, with_new_adapter
 from transferlens.engine.batches import optimizer_steps
 from transferlens.engine.estimate import (
+    _KEPT_PER_WIDTH,
     ModelSize,
     Work,
     available_memory,
@@ -21,7 +24,7 @@ from transferlens.engine.estimate import (
 )
 from transferlens.engine.evaluate import evaluate_cell
 from transferlens.engine.plan import plan_study, wants_checkpoints
-from transferlens.engine.train import train_adapter
+from transferlens.engine.train import packed_loss, train_adapter
 from transferlens.results import Cell
 from transferlens.study import MethodSpec, StudySpec
 
@@ -30,7 +33,7 @@ from transferlens.study import MethodSpec, StudySpec
 def test_the_sizes_are_those_of_the_model_and_its_adapter(llama, model_folder, targets):
     method = MethodSpec(rank=3, target_modules=targets)
     size = model_size(folder_of(model_folder("llama")), method)
-    with with_new_adapter(llama.model, lora_config(method, base="x", revision=None)) as adapted:
+    with with_new_adapter(llama.model, adapter_config(method, base="x", revision=None)) as adapted:
         n_lora = sum(w.numel() for name, w in adapted.named_parameters() if "lora_" in name)
     assert size.n_lora == n_lora
     assert size.n_weights == sum(w.numel() for w in llama.model.parameters())
@@ -41,7 +44,7 @@ def test_the_sizes_are_those_of_the_model_and_its_adapter(llama, model_folder, t
 def test_the_adapters_size_is_right_for_other_families(base_of, model_folder, family):
     method = MethodSpec(rank=3)
     base = base_of(family)
-    with with_new_adapter(base.model, lora_config(method, base="x", revision=None)) as adapted:
+    with with_new_adapter(base.model, adapter_config(method, base="x", revision=None)) as adapted:
         n_lora = sum(w.numel() for name, w in adapted.named_parameters() if "lora_" in name)
     assert model_size(folder_of(model_folder(family)), method).n_lora == n_lora
 
@@ -122,12 +125,12 @@ WORK = Work(
 
 
 def test_on_a_large_model_time_is_operations_over_speed():
-    """By hand: half the rate is reached; training costs 4 per weight and token, reading 2."""
+    """By hand: 0.6 of the rate is reached; training costs 4 per weight and token, reading 2."""
     cost = estimate(SIZE, WORK, rate=1e13, device="cuda", dtype_bytes=2)
     train = (4 * 9e8 + 6 * 1e7) * 1e6 + 4 * 2048 * 5e4 * 1e5
     read = 2 * (9e8 + 1e7) * 1.01e6 + 2 * 2048 * 5e4 * 1.2e4
-    assert cost.train_seconds == pytest.approx(train / 5e12, rel=0.1)
-    assert cost.evaluate_seconds == pytest.approx(read / 5e12, rel=0.5)
+    assert cost.train_seconds == pytest.approx(train / 6e12, rel=0.1)
+    assert cost.evaluate_seconds == pytest.approx(read / 6e12, rel=0.5)
 
 
 def test_twice_the_speed_is_never_slower_and_twice_the_work_never_faster():
@@ -178,3 +181,42 @@ def test_free_memory_is_less_than_all_memory():
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found = available_memory("cpu")
     assert found is None or 10**7 < found <= total
+
+
+def test_workers_share_whole_adapters_so_that_time_falls_in_steps():
+    """By hand: nine adapters and the base are ten pieces."""
+    cost = estimate(SIZE, WORK, rate=1e13, device="cuda", dtype_bytes=2)
+    shares = [cost.seconds_on(n, n_adapters=9) / cost.seconds for n in (1, 2, 3, 4, 5, 9, 10, 99)]
+    assert shares == pytest.approx([1.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.1, 0.1])
+
+
+def test_an_adapter_that_answers_from_a_copy_of_the_weights_needs_room_for_it():
+    read = dataclasses.replace(
+        WORK, train_tokens=100, train_steps=1, learnt_tokens=10, read_tokens=100
+    )
+    single, half = (
+        estimate(SIZE, read, rate=1e13, device="cpu", dtype_bytes=n).memory_bytes for n in (4, 2)
+    )
+    assert single - half > 2 * SIZE.n_weights + 4 * SIZE.n_body - 16 * SIZE.n_lora
+
+
+def test_what_training_keeps_is_what_torch_keeps(llama):
+    """Independent route: the bytes that autograd itself holds on to between the passes."""
+    rows = llama.codec.training_rows(["one two three"] * 40, [" four"] * 40, max_length=64)
+    held: dict[int, int] = {}
+    weights = {w.untyped_storage().data_ptr() for w in llama.model.parameters()}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    config = adapter_config(MethodSpec(rank=1), base="x", revision=None)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with with_new_adapter(llama.model, config), hooks, packed_loss(llama, rows):
+        pass
+    size = model_size(folder_of(llama.name), MethodSpec(rank=1))
+    tokens = sum(len(row.tokens) for row in rows)
+    per_unit = sum(held.values()) / 4 / tokens / (size.n_body / size.hidden)
+    assert per_unit == pytest.approx(_KEPT_PER_WIDTH, rel=0.35)

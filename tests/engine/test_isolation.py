@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from test_choices import items_of, naive_scores
 from test_train import train_to
 
-from transferlens.engine.adapters import lora_config, with_new_adapter, with_saved_adapter
+from transferlens.engine.adapters import adapter_config, with_new_adapter, with_saved_adapter
 from transferlens.engine.base import Base
 from transferlens.engine.choices import score_choices
 from transferlens.engine.generate import generate
@@ -46,7 +46,7 @@ def state(base: Base) -> tuple:
 def test_after_any_adapters_the_base_is_bit_for_bit_what_it_was(base_of, adapter_of, family):
     base = base_of(family)
     before, left = logits(base.model), state(base)
-    config = lora_config(MethodSpec(rank=3), base=base.name, revision=None)
+    config = adapter_config(MethodSpec(rank=3), base=base.name, revision=None)
     one, two = adapter_of(family, 0), adapter_of(family, 1)
     for _ in range(2):
         with with_saved_adapter(base.model, two):

@@ -92,9 +92,7 @@ def test_prompt_tokens_are_no_targets(llama):
 
 
 @pytest.mark.parametrize("pass_tokens", [1, 30, 10_000])
-def test_the_gradient_does_not_depend_on_how_a_batch_is_split_into_passes(
-    llama, monkeypatch, pass_tokens
-):
+def test_the_gradient_does_not_depend_on_how_a_batch_is_split_into_passes(llama, pass_tokens):
     rows = rows_of(llama)
     ids, mask, labels = labelled(rows)
     weights = list(llama.model.parameters())
@@ -103,8 +101,7 @@ def test_the_gradient_does_not_depend_on_how_a_batch_is_split_into_passes(
         logits = llama.model(input_ids=ids, attention_mask=mask).logits[:, :-1]
         truth = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
         expected = torch.autograd.grad(truth, weights)
-        monkeypatch.setattr(train, "_PASS_TOKENS", pass_tokens)
-        loss = train._backward(llama, weights, rows)
+        loss = train._backward(llama, weights, rows, train._Room(pass_tokens))
         found = [weight.grad.clone() for weight in weights]
     finally:
         llama.model.zero_grad(set_to_none=True)

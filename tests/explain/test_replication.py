@@ -266,6 +266,31 @@ def test_the_interval_of_a_correlation_covers_where_cells_share_sources_and_targ
     assert hits >= 0.9 * 60
 
 
+def test_studies_that_differ_in_one_source_have_a_narrow_interval():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 6))
+    y = x.copy()
+    y[2] += 0.05 * rng.normal(size=6)
+    found = agreement(x, y)
+    # Without that source the correlation is exactly 1.
+    assert np.corrcoef(np.delete(x, 2, 0).ravel(), np.delete(y, 2, 0).ravel())[0, 1] == 1.0
+    assert 0.98 < found.low < found.r < found.high <= 1.0
+    same = agreement(x, x)
+    assert (same.low, same.r, same.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def agreement(x, y):
+    unknown = np.full(x.shape, np.nan)
+    return gain_agreement(
+        PairedGains(x, y, unknown, unknown),
+        np.full(len(x), -1),
+        correlated=np.ones(x.shape[1], bool),
+        independent=True,
+        rng=np.random.default_rng(0),
+        n_permutations=1,
+    )[0]
+
+
 def test_the_jackknife_of_a_mean_is_the_formula_for_clusters():
     values = np.random.default_rng(0).normal(size=(6, 5))
     known = np.ones((6, 5), bool)

@@ -24,6 +24,7 @@ from transferlens.predict import (
     Pivot,
     TargetMean,
     conformal_quantile,
+    next_cells,
     problem_of,
 )
 from transferlens.predict.protocol import folds_of, held_out
@@ -269,3 +270,53 @@ def test_a_study_without_a_base_names_the_option_for_scores():
     with pytest.raises(AnalysisError, match="--values score"):
         problem_of(study)
     assert problem_of(study, values="score").known.all()
+
+
+class Guess:
+    """Predicts noise of its own, whatever is measured."""
+
+    def __init__(self, number):
+        self.name = f"guess {number}"
+        self._number = number
+
+    def fit(self, problem, *, rng):
+        del rng
+        own = np.random.default_rng([self._number, int(1000 * np.nansum(problem.features))])
+        return Fitted(values=own.normal(size=problem.gains.shape))
+
+
+def test_choosing_the_best_of_many_predictors_does_not_make_intervals_too_short():
+    inside, flattered = [], []
+    guesses = tuple(Guess(number) for number in range(12))
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        whole = rng.normal(size=(6, 7))
+        measured = rng.random((6, 7)) < 0.7
+        given = problem(np.where(measured, whole, np.nan), features=rng.random((6, 7, 1)))
+        found = Complete(predictors=guesses)(given, rng=rng)
+        rest = np.isfinite(found.low)
+        inside.append(((found.low <= whole) & (whole <= found.high))[rest].mean())
+        best = next(g for g in guesses if g.name == found.choices[0].predictor)
+        errors = np.abs(whole - best.fit(given, rng=rng).values)
+        half = conformal_quantile(errors[measured], confidence=0.9)
+        flattered.append((errors[rest] <= half).mean())
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.03)
+    assert np.mean(inside) > np.mean(flattered) + 0.01
+
+
+def test_intervals_cover_at_least_as_they_say_after_rounds_that_are_partly_planned():
+    inside = []
+    for seed in range(25):
+        _, whole = planted(10, 8, seed=seed)
+        rng = np.random.default_rng(seed)
+        measured = rng.random(whole.shape) < 0.35
+        for _ in range(2):
+            given = problem(np.where(measured, whole, np.nan))
+            cells = next_cells(given, 12, random_share=0.25, rng=rng).order
+            measured[cells[:, 0], cells[:, 1]] = True
+        given = problem(np.where(measured, whole, np.nan))
+        found = Complete(predictors=(TargetMean(), Additive()))(given, rng=rng)
+        rest = np.isfinite(found.low)
+        inside.append(((found.low <= whole) & (whole <= found.high))[rest].mean())
+    # The planned cells are harder than those that are left, which can only widen intervals.
+    assert 0.87 <= np.mean(inside) <= 0.97

@@ -162,3 +162,46 @@ def test_without_features_the_order_is_that_of_the_study():
     gains = np.full((4, 3), np.nan)
     gains[1] = 1.0
     assert training_order(problem(gains)).tolist() == [0, 2, 3, 1]
+
+
+def test_a_random_part_comes_last_and_only_from_sources_that_have_a_cell(rng):
+    given, _ = planted(10, 8, share=0.6)
+    gains = given.gains.copy()
+    gains[7:] = np.nan
+    given = problem(gains)
+    found = next_cells(given, 16, max_new_sources=1, random_share=0.25, rng=rng)
+    assert [cell.at_random for cell in found.cells] == [False] * 12 + [True] * 4
+    assert len({tuple(place) for place in found.order.tolist()}) == 16
+    assert len(found.new_sources) <= 1
+    assert found.error_after < found.error_before
+
+
+def test_every_cell_that_the_plan_leaves_is_equally_likely_to_be_drawn():
+    given, _ = planted(8, 6, share=0.7)
+    drawn = np.zeros((8, 6))
+    left = np.zeros((8, 6))
+    for seed in range(60):
+        found = next_cells(given, 8, random_share=0.5, rng=np.random.default_rng(seed))
+        planned = {tuple(p) for p in found.order[:4].tolist()}
+        for place in map(tuple, np.argwhere(~given.known).tolist()):
+            left[place] += place not in planned
+        for place in found.order[4:].tolist():
+            drawn[tuple(place)] += 1
+    open_cells = left > 30
+    share = drawn[open_cells] / left[open_cells]
+    expected = drawn.sum() / left.sum()
+    error = np.sqrt(expected * (1 - expected) / left[open_cells])
+    assert (np.abs(share - expected) < 4 * error).all()
+
+
+def test_cells_that_are_equally_good_are_not_always_taken_in_the_studys_order():
+    nothing = problem(np.full((6, 5), np.nan))
+    plans = [next_cells(nothing, 6, rng=np.random.default_rng(seed)) for seed in range(4)]
+    assert len({plan.cells[0][:2] for plan in plans}) > 1
+    for plan in plans:
+        assert np.ptp(np.bincount(plan.order[:, 0], minlength=6)) <= 1
+
+
+def test_a_random_share_without_a_generator_is_refused():
+    with pytest.raises(AnalysisError, match="need rng"):
+        next_cells(problem(np.ones((2, 2))), 1, random_share=0.5)

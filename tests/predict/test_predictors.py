@@ -164,6 +164,13 @@ def test_hidden_cells_do_not_leak_and_every_cell_gets_a_number(predictor):
     np.testing.assert_array_equal(found, fit(predictor, other))
 
 
+@pytest.mark.parametrize("predictor", EVERY, ids=lambda p: p.name)
+def test_where_nothing_differs_nothing_is_predicted_to(predictor):
+    gains = np.zeros((5, 4))
+    gains[0, 0] = gains[2, 3] = np.nan
+    np.testing.assert_allclose(fit(predictor, problem(gains)), 0.0, atol=1e-9)
+
+
 def test_nothing_measured_is_one_sentence():
     with pytest.raises(AnalysisError, match="no cell is measured"):
         fit(Bayes(), problem(np.full((3, 3), np.nan)))

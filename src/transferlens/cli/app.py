@@ -18,17 +18,22 @@ from transferlens.cli import (
     compare,
     effects,
     explain,
+    export,
     factors,
     gc,
     import_,
     init,
     matrix,
+    mcp,
+    merge,
     plan,
     plot,
     predict,
     recommend,
     report,
+    route,
     run,
+    serve,
     status,
     tasks,
     traits,
@@ -134,9 +139,14 @@ app.command("card")(card.card)
 app.command("predict")(predict.predict)
 app.command("plan")(plan.plan)
 app.command("recommend")(recommend.recommend)
+app.command("merge")(merge.merge)
 app.command("traits")(traits.traits)
 app.command("twins")(twins.twins)
 app.command("tasks")(tasks.tasks)
+app.command("route")(route.route)
+app.command("serve")(serve.serve)
+app.command("mcp")(mcp.mcp)
+app.command("export")(export.export)
 app.command("verify")(verify.verify)
 
 

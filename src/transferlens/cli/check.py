@@ -11,6 +11,8 @@ from transferlens.cli.console import plain
 from transferlens.cli.options import Folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transferlens.results import CheckedStudy, Finding
 
 __all__ = ["check"]
@@ -32,8 +34,23 @@ def check(
 ) -> None:
     """Read every file of a study again and say what is damaged or does not belong.
 
-    One line per finding. The exit code is 2 where something is wrong.
+    One line per finding. The exit code is 2 where something is wrong. Of a grid of studies,
+    each is checked.
     """
+    from transferlens.results import is_grid
+
+    if is_grid(folder) and not as_json:
+        from transferlens.cli.grid import for_each_variant
+
+        content = for_each_variant(folder, lambda path: _check(path, repair, as_json))
+    else:
+        content = _check(folder, repair, as_json)
+    if not content:
+        raise typer.Exit(WRONG)
+
+
+def _check(folder: Path, repair: bool, as_json: bool) -> bool:
+    """Check one study and print what was found; whether nothing is wrong."""
     from transferlens.results import check_study, repair_study
 
     found = repair_study(folder) if repair else check_study(folder)
@@ -43,8 +60,7 @@ def check(
         for finding in found.findings:
             plain(_line(found, finding))
         plain(_summary(found))
-    if found.wrong:
-        raise typer.Exit(WRONG)
+    return not found.wrong
 
 
 def _line(found: CheckedStudy, finding: Finding) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transferlens.cli.compare_several import compare_several
 from transferlens.cli.console import plain, print_table
 from transferlens.cli.matrix_evidence import interval, p_value, plain_numbers
 from transferlens.cli.options import Alpha, Folder
+from transferlens.errors import AnalysisError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,9 +26,14 @@ __all__ = ["compare"]
 
 def compare(  # noqa: PLR0917 - each is an argument or option of the command
     folder: Folder,
-    other: Annotated[
-        Path, typer.Argument(metavar="DIR2", help="Folder of the study to compare it with.")
-    ],
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR2",
+            help="Folder of the study to compare it with, or several; none for a grid of studies.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of DIR take this seed only.", show_default="all seeds")
     ] = None,
@@ -46,11 +53,17 @@ def compare(  # noqa: PLR0917 - each is an argument or option of the command
     """Say which traits, gains and signs of two studies replicate, and which cells changed.
 
     The studies may differ in method, base model or seed; sources and targets are the same
-    where their names are. Differences are DIR2 less DIR.
+    where their names are. Differences are DIR2 less DIR. Of more than two studies, or of the
+    folder of a grid, all pairs are compared, with p-values adjusted over the pairs.
     """
     from transferlens.explain.replication import compare_studies
     from transferlens.results import open_study
 
+    if not others or len(others) > 1:
+        _refuse_seeds(seed, seed2)
+        compare_several(folder, others or [], traits=traits, as_json=as_json, top=top, alpha=alpha)
+        return
+    (other,) = others
     first, second = (_of(open_study(path), n) for path, n in ((folder, seed), (other, seed2)))
     found = compare_studies(
         first,
@@ -63,6 +76,12 @@ def compare(  # noqa: PLR0917 - each is an argument or option of the command
         typer.echo(json.dumps(_document(found), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         _print(found, top)
+
+
+def _refuse_seeds(*seeds: int | None) -> None:
+    if any(seed is not None for seed in seeds):
+        msg = "--seed and --seed2 are for two studies: give DIR and DIR2"
+        raise AnalysisError(msg)
 
 
 def _of(study: TransferStudy, seed: int | None) -> TransferStudy:

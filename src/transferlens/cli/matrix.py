@@ -77,7 +77,20 @@ def matrix(  # noqa: PLR0917 - each is an option of the command
         _mention_twins(study)
 
 
+def _mention_rows(study: TransferStudy) -> None:
+    """Say which rows begin with others, and that cells may be predicted."""
+    for info in study.sources:
+        if info.merged_of:
+            plain(f"{info.name}: merged from {', '.join(info.merged_of)} ({info.merge})")
+        elif info.after:
+            plain(f"{info.name}: training began with the adapter of {info.after}")
+    cells = study.scores["score"]
+    if n := int(cells.isnull().all("seed").sum()):
+        plain(f"{n} of {cells[..., 0].size} cells have no result: see `transferlens predict`")
+
+
 def _mention_twins(study: TransferStudy) -> None:
+    _mention_rows(study)
     if n := len(study.twins):
         plain(f"{n} twin{'s are' if n > 1 else ' is'} left out: see `transferlens twins`")
 

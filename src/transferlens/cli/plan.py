@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from transferlens.predict import Completed, NextCells, Problem
 
-__all__ = ["plan"]
+__all__ = ["budget_cells", "plan"]
 
 _MOST_CELLS = 50
 
@@ -37,6 +37,12 @@ def plan(  # noqa: PLR0917 - each is an argument or option of the command
         int | None,
         typer.Option(min=0, help="Train at most so many further adapters.", show_default="any"),
     ] = None,
+    random: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share drawn at random, on which intervals are calibrated."
+        ),
+    ] = 0.25,
     rows: Rows = None,
     values: ValuesOption = "gain",
     confidence: Confidence = 0.9,
@@ -60,10 +66,16 @@ def plan(  # noqa: PLR0917 - each is an argument or option of the command
 
     problem = problem_for(open_study(folder), None, None, rows, values=values, cache=cache)
     order = training_order(problem)
+    of_plan, of_rest = np.random.default_rng(seed).spawn(2)
     found = next_cells(
-        problem, _further(budget, problem), max_new_sources=adapters, source_order=order
+        problem,
+        _further(budget, problem),
+        max_new_sources=adapters,
+        source_order=order,
+        random_share=random,
+        rng=of_plan,
     )
-    completed = Complete(confidence=confidence)(problem, rng=np.random.default_rng(seed))
+    completed = Complete(confidence=confidence)(problem, rng=of_rest)
     if format == "table":
         _print_plan(found, completed)
     elif format == "csv":
@@ -82,6 +94,12 @@ def plan(  # noqa: PLR0917 - each is an argument or option of the command
 
 def _further(budget: str, problem: Problem) -> int:
     """Return how many cells to measure beyond those that are."""
+    amount, is_share = budget_cells(budget, int((~problem.own).sum()))
+    return max(0, amount - int(problem.known.sum())) if is_share else amount
+
+
+def budget_cells(budget: str, n_cells: int) -> tuple[int, bool]:
+    """Read a number of cells, or a share of ``n_cells``; returns cells, and whether a share."""
     from transferlens.errors import AnalysisError
 
     number, percent, rest = budget.strip().partition("%")
@@ -92,9 +110,7 @@ def _further(budget: str, problem: Problem) -> int:
     if rest or not 0 <= amount < math.inf or (percent and amount > 100):
         msg = f"--budget {budget}: give a share such as 30% or a number of cells such as 40"
         raise AnalysisError(msg)
-    if not percent:
-        return round(amount)
-    return max(0, round(amount / 100 * int((~problem.own).sum())) - int(problem.known.sum()))
+    return round(amount / 100 * n_cells) if percent else round(amount), bool(percent)
 
 
 def _frame(found: NextCells, completed: Completed) -> pl.DataFrame:
@@ -107,12 +123,14 @@ def _frame(found: NextCells, completed: Completed) -> pl.DataFrame:
             "source": [cell.source for cell in found.cells],
             "target": [cell.target for cell in found.cells],
             "new_adapter": [cell.new_source for cell in found.cells],
+            "at_random": [cell.at_random for cell in found.cells],
         },
         schema={
             "step": pl.Int64,
             "source": pl.String,
             "target": pl.String,
             "new_adapter": pl.Boolean,
+            "at_random": pl.Boolean,
         },
     )
     joined = place.join(cells, on=["source", "target"], how="left", maintain_order="left")
@@ -136,6 +154,7 @@ def _print_plan(found: NextCells, completed: Completed) -> None:
             row["source"],
             row["target"],
             "train" if row["new_adapter"] else "",
+            "at random" if row["at_random"] else "planned",
             *(
                 ["-", "-"]
                 if row["predicted"] is None
@@ -147,8 +166,8 @@ def _print_plan(found: NextCells, completed: Completed) -> None:
         ]
         for row in _frame(found, completed).head(_MOST_CELLS).iter_rows(named=True)
     ]
-    head = ["step", "trained on", "task", "adapter", "predicted"]
-    print_table([*head, f"{completed.confidence:.0%} interval"], rows, left=4)
+    head = ["step", "trained on", "task", "adapter", "chosen", "predicted"]
+    print_table([*head, f"{completed.confidence:.0%} interval"], rows, left=5)
     if len(found.cells) > _MOST_CELLS:
         plain(f"and {len(found.cells) - _MOST_CELLS} more: --format csv or json gives all")
     plain("")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from transferlens.predict import Completed, Evaluation, Predictor, Problem
     from transferlens.results import TransferStudy
 
-__all__ = ["Confidence", "Own", "Rows", "SeedOfFolds", "named_rows", "predict", "problem_for"]
+__all__ = ["Confidence", "Own", "Rows", "SeedOfFolds", "named_rows", "predict",
+           "print_completed", "problem_for"]  # fmt: skip
 
 Confidence = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="How often an interval is to cover.")
@@ -115,7 +116,7 @@ def predict(  # noqa: PLR0917 - each is an argument or option of the command
         )
     else:
         found = Complete(predictors=chosen, confidence=confidence)(problem, rng=rng)
-        _print_completed(found, format)
+        print_completed(found, format)
 
 
 def problem_for(
@@ -236,7 +237,8 @@ def _fixed(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
-def _print_completed(found: Completed, format: str) -> None:  # noqa: A002
+def print_completed(found: Completed, format: str) -> None:  # noqa: A002
+    """Print predicted cells, never measured ones."""
     import polars as pl
 
     frame = found.to_frame().filter(pl.col("predicted").is_not_nan())

@@ -40,7 +40,10 @@ def recommend(  # noqa: PLR0917 - each is an argument or option of the command
     k: Annotated[int, typer.Option(min=1, help="Adapters at most.")] = 1,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="N|'N tokens'", help="Adapters, or tokens of training outputs."),
+        typer.Option(
+            metavar="N|'N tokens'",
+            help="Adapters, or training tokens (prompts and outputs, all epochs).",
+        ),
     ] = None,
     no_harm: Annotated[
         list[str] | None,

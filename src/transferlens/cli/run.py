@@ -12,13 +12,14 @@ from transferlens.cli.status import print_failures
 
 if TYPE_CHECKING:
     from transferlens.engine import StudyPlan
+    from transferlens.study import StudySpec
 
 __all__ = ["run"]
 
 INCOMPLETE = 2
 
 
-def run(
+def run(  # noqa: PLR0917 - each is an argument or option of the command
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")],
     overrides: Annotated[
         list[str] | None,
@@ -41,22 +42,60 @@ def run(
         Literal["rich", "json", "quiet"],
         typer.Option(help="Progress bars, JSON lines on stderr, or nothing."),
     ] = "rich",
+    executor: Annotated[
+        Literal["local", "ray", "slurm"] | None,
+        typer.Option(help="What starts the workers.", show_default="of the study, else local"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many work at once.", show_default="one per accelerator"),
+    ] = None,
+    active: Annotated[
+        bool, typer.Option("--active", help="Measure a chosen part, and predict the rest.")
+    ] = False,
+    budget: Annotated[
+        str, typer.Option(metavar="30%|CELLS", help="With --active: cells to measure in all.")
+    ] = "30%",
+    precision: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="With --active: stop once hidden cells are predicted so closely."
+        ),
+    ] = 0.0,
+    rounds: Annotated[int, typer.Option(min=1, help="With --active: rounds.")] = 4,
+    adapters: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --active: adapters at most.", show_default="any"),
+    ] = None,
 ) -> None:
     """Train and evaluate adapters, and store every prediction.
 
     One adapter is trained per source and seed; each, and the untuned base, answers every target.
+    A file with bases or methods makes a folder with a study for each of them.
 
     Stopped at any moment, the same command goes on where it was. A changed
     study runs only what is new, and what failed is tried again.
     """
-    from transferlens.study import StudySpec
+    from transferlens.study import GridSpec, read_study
 
-    spec = StudySpec.from_yaml(study, overrides or ())
+    given = {"executor": executor, "workers": workers}
+    placed = [f"compute.{name}={value}" for name, value in given.items() if value is not None]
+    spec = read_study(study, [*(overrides or ()), *placed])
     folder = output or Path(spec.name)
-    if dry_run:
-        from transferlens.engine import plan_study
+    if isinstance(spec, GridSpec):
+        from transferlens.cli.grid import run_the_grid
 
-        _print_plan(plan_study(spec), folder)
+        run_the_grid(spec, folder, log=log, active=active, dry_run=_dry_run if dry_run else None)
+        return
+    if dry_run:
+        _dry_run(spec, folder)
+        return
+    if active:
+        from transferlens.cli.active import Wanted, run_active
+
+        wanted = Wanted(budget=budget, precision=precision, rounds=rounds, adapters=adapters)
+        if not run_active(spec, folder, wanted, log=log):
+            raise typer.Exit(INCOMPLETE)
         return
     from transferlens.engine import run as run_study
     from transferlens.results import study_status
@@ -68,6 +107,12 @@ def run(
         plain(f"{missing} of {found.cells.total()} cells are missing; the same command tries again")
         raise typer.Exit(INCOMPLETE)
     plain(f"{found.cells.total()} cells in {folder}. See: transferlens matrix {folder}")
+
+
+def _dry_run(spec: StudySpec, folder: Path) -> None:
+    from transferlens.engine import plan_study
+
+    _print_plan(plan_study(spec), folder)
 
 
 def _print_plan(study: StudyPlan, folder: Path) -> None:
@@ -104,6 +149,9 @@ def _print_plan(study: StudyPlan, folder: Path) -> None:
     if (cost := study.estimate) is not None:
         plain(f"time:   about {duration(round(cost.seconds))}, of which training "
               f"{duration(round(cost.train_seconds))}")  # fmt: skip
+        if (workers := plan.spec["compute"].get("workers") or 1) > 1:
+            spread = cost.seconds_on(workers, n_adapters=len(plan.adapters))
+            plain(f"        about {duration(round(spread))} on {workers} workers, a device each")
         spared = ", with gradient checkpoints" if cost.checkpointing else ""
         plain(f"memory: about {size(cost.memory_bytes)}{spared}")
         plain(f"disk:   about {size(cost.disk_bytes)}")

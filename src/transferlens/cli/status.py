@@ -18,9 +18,14 @@ _STATES: tuple[CellState, ...] = ("done", "running", "failed", "left")
 
 
 def status(folder: Folder) -> None:
-    """Say what is done, running, failed and left in a study folder."""
-    from transferlens.results import study_status
+    """Say what is done, running, failed and left in a study folder, or in a grid of studies."""
+    from transferlens.results import is_grid, study_status
 
+    if is_grid(folder):
+        from transferlens.cli.grid import grid_status
+
+        grid_status(folder)
+        return
     found = study_status(folder)
     plain(f"{found.name} ({found.path}), begun {found.created}")
     plain(f"adapters: {_counts(found.adapters)}")

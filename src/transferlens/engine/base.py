@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -10,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from transferlens.engine.encode import Codec
 from transferlens.engine.locate import BaseFolder
-from transferlens.errors import EngineError
+from transferlens.errors import EngineError, MissingExtraError
 from transferlens.study import ComputeSpec
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Base", "load_base", "load_codec", "resolve_device", "resolve_dtype", "use_threads"]
+__all__ = [
+    "Base",
+    "keeping_base",
+    "load_base",
+    "load_codec",
+    "resolve_device",
+    "resolve_dtype",
+    "use_threads",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +51,38 @@ def load_base(folder: BaseFolder, compute: ComputeSpec) -> Base:
     EngineError
         The device is not there, or the model cannot be loaded.
     """
+    if not _kept:
+        return _loaded(folder, compute)
+    key = (folder.stamp, folder, compute.model_dump_json())
+    if key not in _kept[-1]:
+        # One at a time: the old one is let go before the new one needs its memory.
+        _kept[-1].clear()
+        _kept[-1][key] = _loaded(folder, compute)
+    return _kept[-1][key]
+
+
+_kept: list[dict[tuple[str, BaseFolder, str], Base]] = []
+"""The last base that was loaded, while `keeping_base` holds on to it."""
+
+
+@contextmanager
+def keeping_base() -> Iterator[None]:
+    """Let `load_base` give the last base again for as long as the same one is asked for."""
+    _kept.append({})
+    try:
+        yield
+    finally:
+        _kept.pop()
+
+
+def _loaded(folder: BaseFolder, compute: ComputeSpec) -> Base:
     import torch
     from transformers import AutoModelForCausalLM
 
     device = resolve_device(compute.device)
     use_threads(compute.threads)
     dtype = resolve_dtype(compute.dtype, device)
+    placing = _placing(folder, compute, device, dtype)
     with _silent(), _explained(folder):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder.path),
@@ -56,26 +91,68 @@ def load_base(folder: BaseFolder, compute: ComputeSpec) -> Base:
             trust_remote_code=folder.trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
+            **placing,
         )
         model, notes = loaded
         _check_weights(notes["missing_keys"])
+        _check_places(model)
     model.requires_grad_(requires_grad=False)
     # Generation settings of the model (sampling, penalties) are not part of a study.
     return Base(
         name=folder.name,
         revision=folder.revision,
-        model=model.to(device).eval(),
+        # What accelerate has placed must not be moved.
+        model=(model if placing else model.to(device)).eval(),
         codec=load_codec(folder),
         context=folder.context,
-        device=device,
+        device=model.device if placing else device,
         dtype=dtype,
     )
+
+
+def _placing(
+    folder: BaseFolder, compute: ComputeSpec, device: torch.device, dtype: str
+) -> dict[str, Any]:
+    """Return how the weights are rounded and spread, as transformers wants it; often not at all."""
+    if folder.quantization is None:
+        return {"device_map": compute.device_map} if compute.device_map else {}
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        msg = (
+            f"base.quantization={folder.quantization} needs bitsandbytes, which is not installed; "
+            "run: pip install bitsandbytes"
+        )
+        raise MissingExtraError(msg)
+    bits = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_8bit=folder.quantization == "8bit",
+        load_in_4bit=folder.quantization == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+    return {"quantization_config": bits, "device_map": compute.device_map or {"": device}}
 
 
 def _check_weights(missing: Collection[str]) -> None:
     """Refuse a model that lacks weights; transformers would draw them at random."""
     if missing:
         msg = f"its files lack {len(missing)} weights, such as {min(missing)}; get them anew"
+        raise ValueError(msg)
+
+
+def _check_places(model: PreTrainedModel) -> None:
+    """Refuse weights that accelerate has left outside of all devices: none can be trained through.
+
+    Gradients need the weights on the way back, where they are gone again.
+    """
+    absent = sum(weight.numel() for weight in model.parameters() if weight.is_meta)
+    if absent:
+        share = absent / sum(weight.numel() for weight in model.parameters())
+        msg = (
+            f"{share:.0%} of its weights fit no device, so nothing can be trained through them; "
+            "set base.quantization, or take more or larger devices"
+        )
         raise ValueError(msg)
 
 

@@ -83,7 +83,10 @@ class Codec:
         tokens: list[list[int]] = [[] for _ in texts]
         for flag in {*bare}:
             places = [i for i, value in enumerate(bare) if value is flag]
-            encoded = self.tokenizer([texts[i] for i in places], add_special_tokens=not flag)
+            # What is too long for the model is refused or cut later, and said there.
+            encoded = self.tokenizer(
+                [texts[i] for i in places], add_special_tokens=not flag, verbose=False
+            )
             for i, ids in zip(places, encoded["input_ids"], strict=True):
                 tokens[i] = list(ids) if flag else list(ids[: len(ids) - self.closing])
         return tokens

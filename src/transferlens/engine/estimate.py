@@ -18,6 +18,7 @@ from pathlib import Path
 
 from transferlens.engine.base import resolve_device, resolve_dtype, use_threads
 from transferlens.engine.locate import BaseFolder
+from transferlens.engine.trainable import trainable_parameters
 from transferlens.study import ComputeSpec, MethodSpec
 
 __all__ = [
@@ -31,14 +32,20 @@ __all__ = [
     "needs_checkpoints",
 ]
 
-_EFFICIENCY = 0.5
+_EFFICIENCY = 0.6
 """Share of the rate of bare matrix products that a model reaches."""
 
 _LAYER_SECONDS = {"cpu": 7e-4}
 """Fixed cost per layer and forward pass; other devices: 0.1 ms."""
 
-_ELEMENT_SECONDS = {"cpu": 3e-8}
+_ELEMENT_SECONDS = {"cpu": 4e-8}
 """Cost of all that is no matrix product, per token, layer and hidden unit; else 0.1 ns."""
+
+_KEPT_PER_WIDTH = 1.6
+"""Values that training keeps for the way back, per unit that goes in or out of a linear layer."""
+
+_ALLOCATED = {"cpu": 2.1}
+"""What a process takes for each byte in use: its C library gives little back; else 1.2."""
 
 _POSITIONS = re.compile(r"\bwpe\b|position")
 """Tables of positions, which are looked up and not multiplied."""
@@ -56,7 +63,9 @@ class ModelSize:
     n_body: int
     """Weights of linear layers, which every token goes through."""
     n_lora: int
-    """Weights of one adapter."""
+    """Weights that one adapter trains, whatever its method."""
+    tuned: bool = False
+    """Whether those are the base's own weights, and not added to them."""
     n_layers: int
     hidden: int
     vocabulary: int
@@ -96,8 +105,17 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Time of everything."""
+        """Time of everything, on one worker."""
         return self.train_seconds + self.evaluate_seconds
+
+    def seconds_on(self, workers: int, *, n_adapters: int) -> float:
+        """Return the time of everything on several workers, each with a device of its own.
+
+        The base and each adapter are one piece of work, all taken to be equally long, so the
+        time falls in steps. Starting a worker is not counted.
+        """
+        pieces = n_adapters + 1
+        return self.seconds * -(-pieces // workers) / pieces
 
 
 def model_size(base: BaseFolder, method: MethodSpec) -> ModelSize:
@@ -109,22 +127,15 @@ def model_size(base: BaseFolder, method: MethodSpec) -> ModelSize:
         for name, shape in base.shapes.items()
         if len(shape) == 2 and vocabulary not in shape and not _POSITIONS.search(name)
     }
-    adapted = [shape for name, shape in linear.items() if _is_target(name, method)]
     return ModelSize(
         n_weights=sum(math.prod(shape) for shape in base.shapes.values()),
         n_body=sum(math.prod(shape) for shape in linear.values()),
-        n_lora=method.rank * sum(sum(shape) for shape in adapted),
+        n_lora=trainable_parameters(base, method, linear),
+        tuned=method.name in {"full", "bitfit"},
         n_layers=int(base.config.get("num_hidden_layers") or base.config.get("n_layer") or 1),
         hidden=hidden,
         vocabulary=vocabulary,
     )
-
-
-def _is_target(name: str, method: MethodSpec) -> bool:
-    """Whether a weight belongs to a layer that gets an adapter, by peft's rule for names."""
-    layer = f".{name.removesuffix('.weight')}"
-    named = method.target_modules
-    return isinstance(named, str) or any(layer.endswith(f".{target}") for target in named)
 
 
 def measure_rate(compute: ComputeSpec, *, hidden: int, seconds: float = 0.15) -> float:
@@ -178,11 +189,14 @@ def estimate(
     head = size.hidden * size.vocabulary
     # Checkpoints cost another pass forward.
     passes = 3 / 2 if checkpointing else 1
-    train_flops = passes * (4 * size.n_body + 6 * size.n_lora) * work.train_tokens
+    added = 0 if size.tuned else size.n_lora
+    # Forward and back through all weights, and gradients of those that are trained.
+    train_flops = passes * 4 * (size.n_body + added) * work.train_tokens
+    train_flops += passes * 2 * size.n_lora * work.train_tokens
     train_flops += 4 * head * work.learnt_tokens
     train_passes = max(work.train_steps, work.train_tokens / _PASS_TOKENS)
     tokens = work.read_tokens + work.written_tokens
-    read_flops = 2 * (size.n_body + size.n_lora) * tokens
+    read_flops = 2 * (size.n_body + added) * tokens
     read_flops += 2 * head * (work.n_predictions + work.written_tokens)
     read_passes = work.read_tokens / work.batch_tokens + work.generations
     # A pass back costs about twice a pass forward.
@@ -191,7 +205,7 @@ def estimate(
         + 3 * layer * train_passes
         + 3 * token * work.train_tokens,
         evaluate_seconds=read_flops / speed + layer * read_passes + token * tokens,
-        memory_bytes=_memory(size, work, dtype_bytes, checkpointing=checkpointing),
+        memory_bytes=_memory(size, work, dtype_bytes, device=device, checkpointing=checkpointing),
         disk_bytes=work.n_adapters * size.n_lora * 4 + work.n_predictions * _ROW_BYTES,
         flops_per_second=rate,
         checkpointing=checkpointing,
@@ -199,10 +213,10 @@ def estimate(
 
 
 def needs_checkpoints(
-    size: ModelSize, work: Work, *, dtype_bytes: int, available: int | None
+    size: ModelSize, work: Work, *, dtype_bytes: int, available: int | None, device: str = "cpu"
 ) -> bool:
     """Whether training would need more memory than there is; False where that is unknown."""
-    wanted = _memory(size, work, dtype_bytes, checkpointing=False)
+    wanted = _memory(size, work, dtype_bytes, device=device, checkpointing=False)
     return available is not None and wanted > available
 
 
@@ -218,16 +232,24 @@ def available_memory(device: str) -> int | None:
     return next((1024 * int(kilobytes) for kilobytes in found), None)
 
 
-def _memory(size: ModelSize, work: Work, dtype_bytes: int, *, checkpointing: bool) -> int:
+def _memory(
+    size: ModelSize, work: Work, dtype_bytes: int, *, device: str, checkpointing: bool
+) -> int:
     """Return the peak of training or evaluation, whichever is larger."""
-    # Of each layer its input alone, and all of one layer at a time.
-    kept_layers = 20 + size.n_layers if checkpointing else 20 * size.n_layers
-    per_token = kept_layers * size.hidden * dtype_bytes
+    # Units of all linear layers: of a layer its inputs and outputs are kept for the way back.
+    width = size.n_body / max(size.hidden, 1)
+    kept = width * _KEPT_PER_WIDTH
+    if checkpointing:
+        # Of each layer its input alone, and all of one layer at a time.
+        kept = kept / size.n_layers + size.n_layers * size.hidden
     learnt_share = work.learnt_tokens / max(work.train_tokens, 1)
-    logits = 12 * size.vocabulary * learnt_share
+    per_token = kept * dtype_bytes + 12 * size.vocabulary * learnt_share
+    tokens = min(_PASS_TOKENS, work.train_tokens / max(work.train_steps, 1))
     # Weights, gradients and two moments of an adapter, in float32.
-    training = 16 * size.n_lora + int(_PASS_TOKENS * (per_token + logits))
+    training = 16 * size.n_lora + tokens * per_token * _ALLOCATED.get(device, 1.2)
     # A layer's values are dropped as soon as the next has them; keys and values stay.
-    kept = 2 * size.hidden * size.n_layers * dtype_bytes
-    evaluation = 4 * size.n_lora + work.batch_tokens * (kept + 20 * size.hidden * dtype_bytes)
-    return _PROCESS_BYTES + size.n_weights * dtype_bytes + max(training, evaluation)
+    read = (2 * size.hidden * size.n_layers + 20 * size.hidden) * dtype_bytes
+    # In float32 an adapter answers from a copy of the weights to which it is added.
+    merged = size.n_body * dtype_bytes if dtype_bytes >= 4 else 4 * size.n_lora
+    evaluation = merged + min(work.batch_tokens, work.read_tokens) * read
+    return _PROCESS_BYTES + round(size.n_weights * dtype_bytes + max(training, evaluation))

@@ -11,8 +11,10 @@ import polars as pl
 from transferlens.engine.base import Base
 from transferlens.engine.choices import score_choices
 from transferlens.engine.generate import generate
+from transferlens.engine.harness_answers import answer_choices
 from transferlens.engine.prepare import PreparedTarget
 from transferlens.results import PREDICTION_SCHEMA, Cell
+from transferlens.tasks import HarnessTask
 
 __all__ = ["evaluate_cell"]
 
@@ -36,14 +38,16 @@ def evaluate_cell(
         The columns of `transferlens.results.PREDICTION_SCHEMA`. A score of NaN
         means that the metric does not score the example.
     """
-    predict = _choose if target.part.task.kind == "choice" else _write
-    columns = predict(base, target, batch_tokens, tick)
     examples = target.part.examples
-    columns["gold"] = [example.gold for example in examples]
-    columns["score"] = [
-        target.part.scorer.score(prediction, gold)
-        for prediction, gold in zip(columns["prediction"], columns["gold"], strict=True)
-    ]
+    gold = [example.gold for example in examples]
+    if target.part.harness:
+        columns = _ask_for_harness(base, target, target.part.harness, batch_tokens, tick)
+    else:
+        predict = _choose if target.part.task.kind == "choice" else _write
+        columns = predict(base, target, batch_tokens, tick)
+        score = target.part.scorer.score
+        columns["score"] = list(map(score, columns["prediction"], gold))
+    columns["gold"] = gold
     columns["example"] = list(range(len(examples)))
     columns["prompt_hash"] = [example.prompt_hash for example in examples]
     columns["example_hash"] = [example.example_hash for example in examples]
@@ -69,6 +73,12 @@ def _choose(base: Base, target: PreparedTarget, batch_tokens: int, tick: Tick) -
 
 
 def _write(base: Base, target: PreparedTarget, batch_tokens: int, tick: Tick) -> Columns:
+    columns = _completions(base, target, batch_tokens, tick)
+    columns["prediction"] = [target.part.scorer.extract(text) for text in columns["completion"]]
+    return columns
+
+
+def _completions(base: Base, target: PreparedTarget, batch_tokens: int, tick: Tick) -> Columns:
     spec = target.part.task.spec
     written = generate(
         base,
@@ -81,8 +91,45 @@ def _write(base: Base, target: PreparedTarget, batch_tokens: int, tick: Tick) ->
     )
     return {
         "completion": [completion.text for completion in written],
-        "prediction": [target.part.scorer.extract(completion.text) for completion in written],
         "n_tokens": [completion.n_tokens for completion in written],
         "truncated": [completion.truncated for completion in written],
         "choice_logprobs": [None] * len(written),
+    }
+
+
+def _ask_for_harness(
+    base: Base, target: PreparedTarget, harness: HarnessTask, batch_tokens: int, tick: Tick
+) -> Columns:
+    """Let lm-eval score the answers; the prediction beside them is what its metric looks at."""
+    if harness.writes:
+        columns = _completions(base, target, batch_tokens, tick)
+        judged = harness.judge(columns["completion"])
+        return {
+            **columns,
+            "prediction": [answer.written for answer in judged],
+            "score": [answer.score for answer in judged],
+        }
+    # Where each choice has a prompt of its own, there are more items than examples.
+    share = len(target.part.examples) / len(target.items)
+    answers = answer_choices(
+        base,
+        harness,
+        target.items,
+        batch_tokens=batch_tokens,
+        tick=lambda items, tokens: tick(round(items * share), tokens),
+    )
+    judged = harness.judge(answers)
+    choices = [example.choices or () for example in target.part.examples]
+    lengths = iter(len(choice) for item in target.items for choice in item.choices)
+    n_tokens = [[next(lengths) for _ in own] for own in answers]
+    chosen = [answer.chosen for answer in judged]
+    return {
+        "prediction": [None if i is None else c[i] for i, c in zip(chosen, choices, strict=True)],
+        "score": [answer.score for answer in judged],
+        "n_tokens": [n[i or 0] for i, n in zip(chosen, n_tokens, strict=True)],
+        "choice_logprobs": [
+            [value for value, _ in some[: len(c)]] for some, c in zip(answers, choices, strict=True)
+        ],
+        "completion": [None] * len(judged),
+        "truncated": [False] * len(judged),
     }

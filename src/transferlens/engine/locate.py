@@ -43,6 +43,8 @@ class BaseFolder:
     revision: str | None
     path: Path
     trust_remote_code: bool
+    quantization: str | None = None
+    """Bits to which the weights are rounded when they are loaded: another base model."""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -67,16 +69,21 @@ class BaseFolder:
     def stamp(self) -> str:
         """Hash of names, sizes and times of the files: equal if nobody wrote to them."""
         seen = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in self.files]
-        return hashlib.sha256(json.dumps([str(self.path), seen]).encode()).hexdigest()
+        stated = json.dumps([str(self.path), seen, *self._loaded])
+        return hashlib.sha256(stated.encode()).hexdigest()
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the files' content; reads all of them."""
+        """SHA-256 of the files' content, and how it is loaded; reads all of them."""
         # Hashing releases the interpreter, so several files go at once.
         with ThreadPoolExecutor(max_workers=4) as pool:
             hashes = list(pool.map(_sha256, self.files))
         named = [(file.name, digest) for file, digest in zip(self.files, hashes, strict=True)]
-        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([*named, *self._loaded]).encode()).hexdigest()
+
+    @property
+    def _loaded(self) -> list[str]:
+        return [self.quantization] if self.quantization else []
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -158,6 +165,7 @@ def locate_base(spec: StudySpec) -> BaseFolder:
         revision=revision if hub else None,
         path=folder,
         trust_remote_code=spec.base.trust_remote_code,
+        quantization=spec.base.quantization,
     )
 
 

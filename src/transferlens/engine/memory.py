@@ -15,7 +15,7 @@ from transferlens.engine.packed import Pack, Prefix, Tree, packed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Memory", "read_prefix", "read_prompts"]
+__all__ = ["Memory", "read_pack", "read_prefix", "read_prompts"]
 
 _WORTHWHILE = 32
 """Tokens that all prompts must have in common before it pays to read them once and for all."""
@@ -63,6 +63,17 @@ class Memory:
         self._first, self._lengths = self._first[rows], self._lengths[rows]
         self._states = {m: (k[rows], v[rows]) for m, (k, v) in self._states.items()}
 
+    def join(self, other: Memory, *, room: int) -> Memory:
+        """Return a memory of both: first these rows, then the other's, with room for so many."""
+        lengths = torch.cat([self._lengths, other._lengths])
+        both = Memory({}, lengths)
+        for module, own in self._states.items():
+            pair = zip(own, other._states[module], strict=True)
+            ends = (self._end, other._end, both._end)
+            keys, values = (_stacked(a, b, ends, room) for a, b in pair)
+            both._states[module] = keys, values
+        return both
+
     def read(self, model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
         """Let each row read one more token; returns the logits after it (row, token)."""
         rows = torch.arange(len(tokens), device=tokens.device)
@@ -107,23 +118,43 @@ def read_prompts(
     room
         Tokens that the memory can take on.
     """
-    kept: dict[torch.nn.Module, _States] = {}
     prefix = read_prefix(base, prompts)
     before = prefix.length if prefix else 0
     trees = [Tree(prompt[before:]) for prompt in prompts]
-    pack = Pack(trees, base.device, prefix, kept)
-    last = [start + tree.size - 1 for start, tree in zip(pack.starts, trees, strict=True)]
+    return read_pack(base, Pack(trees, base.device, prefix, {}), room=room)
+
+
+def read_pack(base: Base, pack: Pack, *, room: int) -> tuple[torch.Tensor, Memory]:
+    """Read the stems of a pack that records; as `read_prompts`."""
+    kept = pack.record if pack.record is not None else {}
+    ends = zip(pack.starts, pack.trees, strict=True)
+    last = [start + tree.size - 1 for start, tree in ends]
     with packed(base.model, pack, torch.tensor(last, device=base.device)) as logits:
         pass
     spread = {}
     for module, states in kept.items():
-        start = prefix.kept[module] if prefix else (None, None)
+        start = pack.prefix.kept[module] if pack.prefix else (None, None)
         keys, values = (
             _spread(own, pack, shared, room) for own, shared in zip(states, start, strict=True)
         )
         spread[module] = keys, values
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=base.device)
+    before = pack.prefix.length if pack.prefix else 0
+    lengths = torch.tensor([before + tree.size for tree in pack.trees], device=base.device)
     return logits, Memory(spread, lengths)
+
+
+def _stacked(
+    first: torch.Tensor, second: torch.Tensor, ends: tuple[int, int, int], room: int
+) -> torch.Tensor:
+    """Return states that end in the first and second column of ``ends`` as ending in the third."""
+    last = ends[2]
+    n, heads, _, units = first.shape
+    rows = first.new_zeros(n + len(second), heads, last + room, units)
+    # Columns before the longest row that is left are nobody's any more.
+    for part, states, stop in ((rows[:n], first, ends[0]), (rows[n:], second, ends[1])):
+        width = min(stop, last)
+        part[:, :, last - width : last] = states[:, :, stop - width : stop]
+    return rows
 
 
 def _spread(

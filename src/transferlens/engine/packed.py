@@ -28,7 +28,7 @@ from transferlens.engine.scarce import is_out_of_memory
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Pack", "Prefix", "Tree", "fill_up", "packed", "packs"]
+__all__ = ["Pack", "Prefix", "Tree", "fill_up", "packed", "packs", "padded_only"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -244,6 +244,19 @@ def packs(model: PreTrainedModel) -> bool:
         layers = set(getattr(model.config, "layer_types", None) or ())
         _fits[model] = layers <= _LAYERS and _probe(model)
     return _fits[model]
+
+
+@contextmanager
+def padded_only(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model that could read packed rows be given padded ones for a while."""
+    before = _fits.get(model)
+    _fits[model] = False
+    try:
+        yield
+    finally:
+        del _fits[model]
+        if before is not None:
+            _fits[model] = before
 
 
 @torch.no_grad()

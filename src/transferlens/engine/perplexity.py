@@ -19,7 +19,7 @@ from transferlens.results import Plan
 if TYPE_CHECKING:
     from transferlens.engine.base import Base
 
-__all__ = ["base_nll", "with_base_nll"]
+__all__ = ["base_nll", "with_base_nll", "with_known_nll"]
 
 _ROWS = 256
 _PASS_TOKENS = 2048
@@ -45,17 +45,25 @@ def _summed_nll(base: Base, rows: Sequence[TrainingRow]) -> float:
         return float(loss)
 
 
+def with_known_nll(plan: Plan, earlier: Plan) -> Plan:
+    """Return the plan with every `SourceInfo.base_nll` that ``earlier`` knows of the same base."""
+    if earlier.base.get("fingerprint") != plan.base["fingerprint"]:
+        return plan
+    known = {info.content_hash: info.base_nll for info in earlier.sources}
+    infos = (replace(info, base_nll=known.get(info.content_hash)) for info in plan.sources)
+    return replace(plan, sources=tuple(infos))
+
+
 def with_base_nll(
     plan: Plan, base: Base, sources: Iterable[PreparedSource], *, earlier: Plan
 ) -> Plan:
     """Return the plan with `SourceInfo.base_nll`, taken over where ``earlier`` knows it."""
-    same = earlier.base.get("fingerprint") == plan.base["fingerprint"]
-    known = {info.content_hash: info.base_nll for info in earlier.sources} if same else {}
     rows = {source.part.name: source.rows for source in sources}
     infos = []
-    for info in plan.sources:
-        value = known.get(info.content_hash)
-        if value is None:
+    for info in with_known_nll(plan, earlier).sources:
+        value = info.base_nll
+        # Nothing was written for a merged adapter.
+        if value is None and info.name in rows:
             measured = base_nll(base, rows[info.name])
             value = measured if math.isfinite(measured) else None
         infos.append(replace(info, base_nll=value))

@@ -26,6 +26,7 @@ from transferlens.engine.prepare import (
     prepare_source,
     prepare_target,
 )
+from transferlens.engine.trainable import context_of, refuse_method
 from transferlens.errors import SpecError
 from transferlens.results import Plan
 from transferlens.study import StudySpec
@@ -36,9 +37,11 @@ __all__ = [
     "StudyPlan",
     "TargetPlan",
     "estimate_plan",
+    "memory_of",
     "plan_study",
     "prepare_study",
     "wants_checkpoints",
+    "work_of",
 ]
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -119,6 +122,7 @@ def plan_study(spec: StudySpec, known_base: Mapping[str, Any] | None = None) -> 
 def prepare_study(outline: Outline) -> StudyPlan:
     """Turn an outline's texts into tokens, check them and count; as `plan_study`, no estimate."""
     spec = outline.spec
+    refuse_method(spec, outline.base)
     codec = load_codec(outline.base)
     train_length = _within(outline, spec.method.max_length, "method", "max_length")
     read_length = _within(outline, spec.evaluation.max_length, "evaluation", "max_length")
@@ -126,7 +130,7 @@ def prepare_study(outline: Outline) -> StudyPlan:
     questions = {p.name: prepare_target(codec, p, max_length=read_length) for p in outline.targets}
     sources = tuple(_source_plan(spec, source) for source in training.values())
     tokens = {source.name: source.tokens for source in sources}
-    adapters = tuple(replace(a, n_tokens=tokens[a.source]) for a in outline.plan.adapters)
+    adapters = tuple(replace(a, n_tokens=tokens.get(a.source)) for a in outline.plan.adapters)
     return StudyPlan(
         plan=replace(outline.plan, adapters=adapters),
         sources=sources,
@@ -145,18 +149,27 @@ def prepare_study(outline: Outline) -> StudyPlan:
 
 def estimate_plan(plan: StudyPlan) -> StudyPlan:
     """Return the plan with an estimate of its cost; measures this machine for a moment."""
+    compute = plan.outline.spec.compute
+    hidden = model_size(plan.outline.base, plan.outline.spec.method).hidden
+    return replace(plan, estimate=_estimate(plan, measure_rate(compute, hidden=hidden)))
+
+
+def memory_of(plan: StudyPlan) -> int:
+    """Return the bytes that a process is expected to need at its peak; see `Estimate`."""
+    return _estimate(plan, rate=1.0).memory_bytes
+
+
+def _estimate(plan: StudyPlan, rate: float) -> Estimate:
     spec = plan.outline.spec
-    size = model_size(plan.outline.base, spec.method)
     device = resolve_device(spec.compute.device)
-    cost = estimate(
-        size,
-        _work(plan),
-        rate=measure_rate(spec.compute, hidden=size.hidden),
+    return estimate(
+        model_size(plan.outline.base, spec.method),
+        work_of(plan),
+        rate=rate,
         device=device.type,
         dtype_bytes=_DTYPE_BYTES[resolve_dtype(spec.compute.dtype, device)],
         checkpointing=wants_checkpoints(plan),
     )
-    return replace(plan, estimate=cost)
 
 
 def wants_checkpoints(plan: StudyPlan) -> bool:
@@ -164,21 +177,27 @@ def wants_checkpoints(plan: StudyPlan) -> bool:
     spec = plan.outline.spec
     if spec.compute.checkpointing is not None:
         return spec.compute.checkpointing
+    if spec.method.name == "prefix":
+        # Keys and values of the prefix would be lost.
+        return False
     device = resolve_device(spec.compute.device)
     return needs_checkpoints(
         model_size(plan.outline.base, spec.method),
-        _work(plan),
+        work_of(plan),
         dtype_bytes=_DTYPE_BYTES[resolve_dtype(spec.compute.dtype, device)],
         available=available_memory(device.type),
+        device=device.type,
     )
 
 
 def _within(outline: Outline, wanted: int | None, *place: str) -> int:
-    context = outline.base.context
+    method = outline.spec.method
+    context = context_of(outline.base, method)
     if wanted is not None and wanted > context:
+        taken = f" less {method.n_virtual} virtual tokens" if method.n_virtual else ""
         msg = (
             f"{outline.spec.where(*place)}: {wanted} tokens exceed the model's context of "
-            f"{context}; lower it, or leave it out to use all of the context"
+            f"{outline.base.context}{taken}; lower it, or leave it out to use all of the context"
         )
         raise SpecError(msg)
     return wanted or context
@@ -215,7 +234,8 @@ def _target_plan(target: PreparedTarget) -> TargetPlan:
     )
 
 
-def _work(plan: StudyPlan) -> Work:
+def work_of(plan: StudyPlan) -> Work:
+    """Return all tokens and passes of a study, counted."""
     spec, seeds = plan.outline.spec, len(plan.outline.spec.seeds)
     runs = len(plan.plan.adapters) + 1
     passes = {s.name: s.tokens / max(plan.training[s.name].tokens, 1) for s in plan.sources}

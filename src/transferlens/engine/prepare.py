@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transferlens.engine.encode import ChoiceItem, Codec, TrainingRow
+from transferlens.engine.harness import harness_items, harness_prompts
 from transferlens.engine.outline import Part
 from transferlens.errors import DataError
 
@@ -79,11 +80,16 @@ def prepare_target(codec: Codec, part: Part, *, max_length: int) -> PreparedTarg
         longer than ``max_length`` tokens: cut, it would be another question.
     """
     if part.task.kind == "choice":
-        items = _items(codec, part)
+        items = harness_items(codec, part.harness) if part.harness else _items(codec, part)
         _check_lengths([item.longest for item in items], part, max_length)
         return PreparedTarget(part=part, items=tuple(items), max_length=max_length)
-    prompts = codec.prompts([example.prompt for example in part.examples])
-    _check_lengths([len(prompt) + 1 for prompt in prompts], part, max_length)
+    if part.harness:
+        prompts = harness_prompts(codec, part.harness)
+        # lm-eval would cut a prompt that leaves no room for the longest answer.
+        room = part.task.spec.max_new_tokens
+    else:
+        prompts, room = codec.prompts([example.prompt for example in part.examples]), 1
+    _check_lengths([len(prompt) + room for prompt in prompts], part, max_length)
     return PreparedTarget(part=part, prompts=tuple(prompts), max_length=max_length)
 
 

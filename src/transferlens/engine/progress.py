@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from transferlens.engine.train import Step, Training
 
-__all__ = ["Log", "LogKind", "Todo", "open_log"]
+__all__ = ["Log", "LogKind", "Standing", "Todo", "open_log"]
 
 LogKind = Literal["rich", "json", "quiet"]
 
@@ -33,7 +33,21 @@ class Todo:
     n_adapters: int
     n_cells: int
     work: float
-    """All of it, in tokens read forward; see `transferlens.engine.run`."""
+    """All of it, in tokens read forward; see `transferlens.engine.work`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far a run is that several workers do."""
+
+    done: int
+    """Cells that were finished since it began."""
+    failed: int
+    """Adapters and cells that failed."""
+    workers: int
+    """Workers that are at it."""
+    work_left: float
+    """As in `Todo`."""
 
 
 class Log:
@@ -69,6 +83,12 @@ class Log:
     def waiting(self, n_groups: int) -> None:
         """Hear that all that is left is being done by other processes."""
 
+    def told(self, line: str) -> None:
+        """Hear what happens to the workers of a run."""
+
+    def followed(self, standing: Standing) -> None:
+        """Hear how far all workers are together."""
+
 
 class JsonLog(Log):
     """One JSON object per event and line, on stderr."""
@@ -90,7 +110,7 @@ class JsonLog(Log):
         if self._is_due() or step.step == step.n_steps:
             _write(
                 "step", step=step.step, steps=step.n_steps, loss=step.loss,
-                grad_norm=step.grad_norm, tokens=step.tokens,
+                grad_norm=step.grad_norm, tokens=step.tokens, pass_tokens=step.pass_tokens,
             )  # fmt: skip
 
     def trained(self, adapter: PlannedAdapter, training: Training) -> None:
@@ -117,6 +137,15 @@ class JsonLog(Log):
         """Write a line, once per wait."""
         if self._is_due():
             _write("waiting", groups=n_groups)
+
+    def told(self, line: str) -> None:
+        """Write a line."""
+        _write("workers", message=line)
+
+    def followed(self, standing: Standing) -> None:
+        """Write a line now and then."""
+        if self._is_due():
+            _write("standing", done=standing.done, failed=standing.failed, workers=standing.workers)
 
     def _is_due(self) -> bool:
         now = time.monotonic()
@@ -189,6 +218,20 @@ class RichLog(Log):
     def waiting(self, n_groups: int) -> None:
         """Show it as what is being done."""
         self._turn_to(f"{n_groups} adapters are with other processes")
+
+    def told(self, line: str) -> None:
+        """Say it."""
+        self._say(line)
+
+    def followed(self, standing: Standing) -> None:
+        """Move the first bar to where the run is."""
+        total = self._bars.tasks[0].total or 0.0
+        self._bars.update(
+            self._all,
+            completed=total - standing.work_left,
+            speed=f"{standing.done} cells done, {standing.failed} failed, "
+            f"{standing.workers} workers",
+        )
 
     def _say(self, line: str) -> None:
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Training one adapter: LoRA, loss on completion tokens only, the same bytes for the same seed."""
+"""Training one adapter: loss on completion tokens only, the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from transferlens.engine.adapters import lora_config, save_adapter, with_new_adapter
+from transferlens.engine.adapters import (
+    adapter_config,
+    save_adapter,
+    start_from,
+    with_new_adapter,
+)
 from transferlens.engine.batches import by_length, optimizer_steps
 from transferlens.engine.encode import TrainingRow
 from transferlens.engine.forward import logits_at, right_padded
 from transferlens.engine.packed import Pack, Tree, fill_up, packed, packs
+from transferlens.engine.scarce import with_smaller_batches
 from transferlens.errors import EngineError
 from transferlens.study import MethodSpec
 
@@ -59,6 +65,8 @@ class Step:
     """Norm of all gradients before clipping."""
     tokens: int
     """Tokens that went through the model in this step, padding not counted."""
+    pass_tokens: int
+    """Tokens of one pass at most: fewer than at first where the memory was not enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +100,7 @@ def train_adapter(
     method: MethodSpec,
     seed: int,
     checkpointing: bool = False,
+    after: Path | None = None,
     report: Callable[[Step], None] = lambda _: None,
 ) -> Training:
     """Train an adapter on rows and write it to ``folder``.
@@ -106,6 +115,8 @@ def train_adapter(
     checkpointing
         Compute the hidden states of each layer again on the way back instead
         of keeping them; the same bits with less memory.
+    after
+        Folder of an adapter of the same method to go on with; a fresh one by default.
     report
         Called after each optimizer step.
 
@@ -129,19 +140,22 @@ def train_adapter(
         rng=np.random.default_rng(seed),
     )
     began = time.perf_counter()
-    config = lora_config(method, base=base.name, revision=base.revision)
+    config = adapter_config(method, base=base.name, revision=base.revision)
     with (
         _seeded(seed),
         with_new_adapter(base.model, config) as adapted,
         _checkpoints(base.model) if checkpointing else nullcontext(),
     ):
+        if after is not None:
+            start_from(adapted, config, after)
         adapted.train()
         steps = []
-        for step in _steps(base, [[learnable[i] for i in batch] for batch in plan], method):
+        batches = [[learnable[i] for i in batch] for batch in plan]
+        for step in _steps(base, adapted, batches, method):
             steps.append(step)
             report(step)
         _check_weights(adapted, steps[-1])
-        save_adapter(adapted, folder)
+        save_adapter(adapted, config, folder)
     return Training(
         seed=seed,
         n_rows=len(rows),
@@ -156,7 +170,7 @@ def train_adapter(
     )
 
 
-def _check_weights(adapted: PeftModel, last: Step) -> None:
+def _check_weights(adapted: PeftModel | PreTrainedModel, last: Step) -> None:
     """Refuse weights that the last step has blown up; earlier ones show in the next loss."""
     if not all(w.isfinite().all() for w in adapted.parameters() if w.requires_grad):
         msg = (
@@ -190,18 +204,24 @@ def _checkpoints(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _steps(
-    base: Base, batches: Sequence[Sequence[TrainingRow]], method: MethodSpec
+    base: Base,
+    adapted: PeftModel | PreTrainedModel,
+    batches: Sequence[Sequence[TrainingRow]],
+    method: MethodSpec,
 ) -> Iterator[Step]:
-    weights = [weight for weight in base.model.parameters() if weight.requires_grad]
+    weights = [weight for weight in adapted.parameters() if weight.requires_grad]
+    exact = [_exact(weight) for weight in weights]
     optimizer = torch.optim.AdamW(
-        weights, lr=method.learning_rate, weight_decay=method.weight_decay, fused=True
+        exact, lr=method.learning_rate, weight_decay=method.weight_decay, fused=True
     )
+    room = _Room(_PASS_TOKENS)
     for number, batch in enumerate(batches, start=1):
         rate = method.learning_rate * rate_factor(number - 1, len(batches), method)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = _backward(base, weights, batch)
-        norm = float(torch.nn.utils.clip_grad_norm_(weights, method.max_grad_norm))
+        loss = _backward(base, weights, batch, room)
+        _take_gradients(exact, weights)
+        norm = float(torch.nn.utils.clip_grad_norm_(exact, method.max_grad_norm))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             msg = (
                 f"training diverged at step {number} of {len(batches)}: loss {loss}, gradient "
@@ -210,13 +230,44 @@ def _steps(
             raise Diverged(msg)
         optimizer.step()
         optimizer.zero_grad()
+        _give_values(exact, weights)
         yield Step(
             step=number,
             n_steps=len(batches),
             loss=loss,
             grad_norm=norm,
             tokens=sum(len(row.tokens) for row in batch),
+            pass_tokens=room.tokens,
         )
+
+
+@dataclass(slots=True)
+class _Room:
+    """Tokens of a pass for which the memory was enough, for the rest of a training."""
+
+    tokens: int
+
+    def shrink(self, tokens: int) -> None:
+        """Remember that it was not enough for more."""
+        self.tokens = tokens
+
+
+def _exact(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight in which small steps are not lost: itself, or a copy in float32."""
+    return weight if weight.dtype.itemsize >= 4 else weight.detach().float()
+
+
+def _take_gradients(exact: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> None:
+    for copy, weight in zip(exact, weights, strict=True):
+        if copy is not weight and weight.grad is not None:
+            copy.grad, weight.grad = weight.grad.to(copy.dtype), None
+
+
+@torch.no_grad()
+def _give_values(exact: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> None:
+    for copy, weight in zip(exact, weights, strict=True):
+        if copy is not weight:
+            weight.copy_(copy)
 
 
 def rate_factor(step: int, n_steps: int, method: MethodSpec) -> float:
@@ -234,26 +285,32 @@ def rate_factor(step: int, n_steps: int, method: MethodSpec) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * progress) if method.schedule == "cosine" else 1.0
 
 
-def _backward(base: Base, weights: Sequence[torch.Tensor], batch: Sequence[TrainingRow]) -> float:
+def _backward(
+    base: Base, weights: Sequence[torch.Tensor], batch: Sequence[TrainingRow], room: _Room
+) -> float:
     """Leave the gradients of the mean loss per completion token in the weights; return the loss."""
-    # The sum is divided only at the end: in float16 small gradients would vanish on their way.
+    # The sum is divided only at the end: in float16 small gradients would vanish on their way,
+    # and so a step is the same however many passes it takes.
     learnt = sum(row.n_learnt for row in batch)
     is_packed = packs(base.model)
     sizes = [len(row.tokens) for row in batch]
-    parts = (
-        fill_up(sizes, max_tokens=_PASS_TOKENS)
-        if is_packed
-        else by_length(sizes, max_tokens=_PASS_TOKENS)
-    )
-    losses = []
-    for part in parts:
-        with (packed_loss if is_packed else padded_loss)(base, [batch[i] for i in part]) as loss:
-            torch.autograd.backward(loss)
-            losses.append(loss.detach())
+
+    def summed(pass_tokens: int) -> float:
+        for weight in weights:
+            weight.grad = None
+        losses = []
+        for part in (fill_up if is_packed else by_length)(sizes, max_tokens=pass_tokens):
+            chosen = [batch[i] for i in part]
+            with (packed_loss if is_packed else padded_loss)(base, chosen) as loss:
+                torch.autograd.backward(loss)
+                losses.append(loss.detach())
+        return sum(loss.item() for loss in losses)
+
+    total = with_smaller_batches(summed, room.tokens, smaller=room.shrink)
     for weight in weights:
         if weight.grad is not None:
             weight.grad.div_(learnt)
-    return sum(loss.item() for loss in losses) / learnt
+    return total / learnt
 
 
 @contextmanager

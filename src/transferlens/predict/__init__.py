@@ -14,6 +14,8 @@ new dataset or task is a row or column of the `Problem` without any measured cel
 
 from __future__ import annotations
 
+from transferlens.predict.active import Active, ActiveState, Measured, Round, read_rounds
+from transferlens.predict.adapter_weights import LORA_COSINE, adapter_cosines, lora_cosines
 from transferlens.predict.baselines import Additive, TargetMean, Zero
 from transferlens.predict.bayes import Bayes
 from transferlens.predict.cards import Newcomers, known_problem, pair_features
@@ -30,14 +32,17 @@ from transferlens.predict.options import options_of
 from transferlens.predict.order import training_order
 from transferlens.predict.pivot import Pivot
 from transferlens.predict.plan import NextCells, PlannedCell, next_cells
-from transferlens.predict.problem import Fitted, Predictor, Problem, problem_of
+from transferlens.predict.problem import Fitted, Predictor, Problem, own_tasks, problem_of
 from transferlens.predict.protocol import PROTOCOLS, Protocol
 from transferlens.predict.recommend import Expected, Options, Recommend, Recommendation
 from transferlens.predict.ridge import PairRidge
 
 __all__ = [
     "CLASS_SCORES",
+    "LORA_COSINE",
     "PROTOCOLS",
+    "Active",
+    "ActiveState",
     "Additive",
     "Bayes",
     "Choice",
@@ -48,6 +53,7 @@ __all__ = [
     "Expected",
     "Fitted",
     "LowRank",
+    "Measured",
     "Newcomers",
     "NextCells",
     "Options",
@@ -59,16 +65,21 @@ __all__ = [
     "Protocol",
     "Recommend",
     "Recommendation",
+    "Round",
     "TargetMean",
     "Zero",
+    "adapter_cosines",
     "class_score_predictors",
     "class_score_problem",
     "conformal_quantile",
     "known_problem",
+    "lora_cosines",
     "next_cells",
     "options_of",
+    "own_tasks",
     "pair_features",
     "predictors_for",
     "problem_of",
+    "read_rounds",
     "training_order",
 ]

@@ -13,6 +13,7 @@ from transferlens.errors import AnalysisError
 from transferlens.explain.cards import StudyCards, dataset_card, dataset_of_rows, study_cards
 from transferlens.explain.factors import FACTORS, factor_values
 from transferlens.explain.linguistics.table import Backend
+from transferlens.predict.adapter_weights import LORA_COSINE, lora_feature
 from transferlens.predict.problem import Problem, problem_of
 from transferlens.results import SourceInfo, TargetInfo, TransferStudy, Values
 from transferlens.stats.arrays import FloatArray
@@ -55,7 +56,7 @@ def known_problem(
     backend: Backend | None = None,
     cache: str | Path | None = None,
 ) -> Problem:
-    """Return what a study has measured and what is known of its datasets.
+    """Return what a study has measured and what is known of its datasets and adapters.
 
     Parameters
     ----------
@@ -96,7 +97,9 @@ def known_problem(
         backend,
         cache,
     )
-    return _wider(measured, wider, pair_features(wider, cards))
+    alike = np.full((len(wider.sources), len(wider.targets), 1), np.nan)
+    alike[: len(study.sources), : len(study.targets), 0] = lora_feature(study)
+    return _wider(measured, wider, np.concatenate([pair_features(wider, cards), alike], axis=2))
 
 
 def _require_new(kind: str, new: Mapping[str, pl.DataFrame], known: tuple[str, ...]) -> None:
@@ -134,5 +137,5 @@ def _wider(measured: Problem, wider: TransferStudy, features: FloatArray) -> Pro
         targets=names[1],
         own=np.asarray(own, dtype=np.bool_),
         features=features,
-        feature_names=tuple(factor.name for factor in FACTORS),
+        feature_names=(*(factor.name for factor in FACTORS), LORA_COSINE),
     )

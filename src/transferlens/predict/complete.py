@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from transferlens.errors import AnalysisError
+from transferlens.predict.adapter_weights import LORA_COSINE
 from transferlens.predict.baselines import Additive, TargetMean, Zero
 from transferlens.predict.bayes import Bayes
 from transferlens.predict.conformal import conformal_quantile
 from transferlens.predict.lowrank import LowRank
 from transferlens.predict.pivot import Pivot
 from transferlens.predict.problem import Fitted, Predictor, Problem
-from transferlens.predict.protocol import Fold, Protocol, error_groups, folds_of, held_out
+from transferlens.predict.protocol import (
+    Fold,
+    Held,
+    Protocol,
+    cross_chosen,
+    error_groups,
+    folds_of,
+    held_out,
+)
 from transferlens.predict.ridge import PairRidge
 from transferlens.stats.arrays import BoolArray, FloatArray
 
@@ -26,17 +35,34 @@ __all__ = ["Choice", "Complete", "Completed", "predictors_for"]
 _ENOUGH = 2_000
 # Beyond, what costs a fit per threshold or per feature would take minutes.
 _LARGE = 2_000
+_TINY = 1e-300
 
 
 def predictors_for(problem: Problem) -> tuple[Predictor, ...]:
     """Return every predictor that the problem has the data for, the baselines first."""
     known = problem.known
-    features = problem.features is not None and bool((~np.isnan(problem.features[known])).any())
     found: list[Predictor] = [Zero(), TargetMean(), Additive()]
     if known.sum() <= _LARGE:
         found.append(LowRank())
     found += [Bayes(), Pivot()]
-    return (*found, *([PairRidge()] if features else []))
+    if problem.features is not None:
+        seen = (~np.isnan(problem.features[known])).any(axis=0)
+        names = problem.feature_names
+        cards = tuple(name for name in names if name != LORA_COSINE)
+        of_weights = np.array([name == LORA_COSINE for name in names], dtype=np.bool_)
+        if seen[~of_weights].any() if names else seen.any():
+            found.append(PairRidge(only=cards))
+        if names and seen[of_weights].any():
+            found.append(PairRidge(label="adapter weights", only=(LORA_COSINE,)))
+    return tuple(found)
+
+
+def _can_tell(predictor: Predictor, problem: Problem, cells: BoolArray) -> bool:
+    """Whether a predictor knows anything of these cells; a new dataset has no adapter."""
+    if not isinstance(predictor, PairRidge) or problem.features is None or not predictor.only:
+        return True
+    used = np.array([name in predictor.only for name in problem.feature_names], dtype=np.bool_)
+    return bool((~np.isnan(problem.features[cells][:, used])).any())
 
 
 class Choice(NamedTuple):
@@ -86,8 +112,9 @@ class Complete:
 
     A cell of a source and a target that both have measured cells, of a new source, of a new
     target, and of two new ones are four kinds: each has its own predictor and its own
-    intervals. Intervals are calibrated on the errors of hidden cells and hold if the
-    unmeasured cells are like the measured ones, as if drawn at random.
+    intervals. Intervals are calibrated on the errors of hidden cells, each predicted by what
+    the other hidden cells would choose, so that the choice does not flatter them; they hold if
+    the unmeasured cells are like the measured ones, as if drawn at random.
     """
 
     predictors: Sequence[Predictor] = ()
@@ -123,7 +150,7 @@ class Complete:
             here = kind & wanted
             if not here.any():
                 continue
-            choice, fitted, half = self._of_kind(protocol, problem, rng)
+            choice, fitted, half = self._of_kind(protocol, problem, here, rng)
             choices.append(choice)
             values[here] = fitted.predict()[here]
             spread = np.ones(known.shape) if fitted.spread is None else fitted.spread
@@ -138,11 +165,12 @@ class Complete:
         )
 
     def _of_kind(
-        self, protocol: Protocol, problem: Problem, rng: np.random.Generator
+        self, protocol: Protocol, problem: Problem, cells: BoolArray, rng: np.random.Generator
     ) -> tuple[Choice, Fitted, float]:
         """Return the best predictor, its fit to all measured cells, and half an interval."""
         of_folds, of_fits, of_last = rng.spawn(3)
-        tried = tuple(self.predictors) or predictors_for(problem)
+        every = tuple(self.predictors) or predictors_for(problem)
+        tried = tuple(p for p in every if _can_tell(p, problem, cells)) or every
         try:
             folds = _enough(folds_of(problem.known, protocol, rng=of_folds))
         except AnalysisError:
@@ -150,20 +178,37 @@ class Complete:
             simple = tried[0] if self.predictors else Additive()
             fitted = simple.fit(problem, rng=of_last)
             return Choice(protocol, simple.name, np.nan, {}, fitted.words), fitted, np.inf
-        found = {}
-        for predictor in tried:
-            held = held_out(predictor, problem, folds, rng=of_fits.spawn(1)[0])
-            errors = np.abs(problem.gains - held.values)
-            groups = error_groups(protocol, held)
-            half = conformal_quantile(
-                errors / held.spread, confidence=self.confidence, groups=groups
-            )
-            found[predictor.name] = float(np.sqrt(np.nanmean(errors**2))), half, predictor
+        held = {
+            predictor.name: held_out(predictor, problem, folds, rng=of_fits.spawn(1)[0])
+            for predictor in tried
+        }
+        rmse = {name: _rmse(problem, one) for name, one in held.items()}
         # Of equals the first, which is the simplest.
-        rmse, half, best = min(found.values(), key=lambda one: round(one[0], 9))
-        fitted = best.fit(problem, rng=of_last)
-        others = {name: one[0] for name, one in found.items()}
-        return Choice(protocol, best.name, rmse, others, fitted.words), fitted, half
+        best = min(tried, key=lambda predictor: round(rmse[predictor.name], 9))
+        fitted = _with_spread(best.fit(problem, rng=of_last), rmse[best.name])
+        scaled = [_scaled(problem, one, rmse[name]) for name, one in held.items()]
+        half = conformal_quantile(
+            cross_chosen(problem.gains, list(held.values()), scaled),
+            confidence=self.confidence,
+            groups=error_groups(protocol, held[best.name]),
+        )
+        return Choice(protocol, best.name, rmse[best.name], rmse, fitted.words), fitted, half
+
+
+def _rmse(problem: Problem, held: Held) -> float:
+    return float(np.sqrt(np.nanmean((problem.gains - held.values) ** 2)))
+
+
+def _scaled(problem: Problem, held: Held, rmse: float) -> FloatArray:
+    """Return absolute errors in units in which those of all predictors are alike."""
+    unit = max(rmse, _TINY) if held.is_even else held.spread
+    return np.asarray(np.abs(problem.gains - held.values) / unit)
+
+
+def _with_spread(fitted: Fitted, rmse: float) -> Fitted:
+    if fitted.spread is not None:
+        return fitted
+    return replace(fitted, spread=np.full(fitted.values.shape, max(rmse, _TINY)))
 
 
 def _enough(folds: list[Fold]) -> list[Fold]:

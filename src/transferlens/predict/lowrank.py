@@ -168,5 +168,6 @@ def _regressed(
     count, n, width = len(values), values.shape[1], other.shape[2]
     products = (other[..., :, None] * other[..., None, :]).reshape(count, -1, width**2)
     table = (weight @ products).reshape(count, n, width, width)
-    table += penalty[:, None, None, None] * np.eye(width)
+    # Where nothing is left to explain, the penalty is 0 and would leave a singular table.
+    table += np.maximum(penalty, 1e-12)[:, None, None, None] * np.eye(width)
     return np.asarray(np.linalg.solve(table, (values @ other)[..., None])[..., 0])

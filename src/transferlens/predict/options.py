@@ -41,7 +41,10 @@ def options_of(
         Predictions of cells that are not measured; its sources and targets are those of the
         study, and more. A predicted gain is supported if its interval lies above 0.
     cost
-        What a budget counts: adapters, or tokens of the outputs that a source is trained on.
+        What a budget counts: adapters, or tokens that one is trained on, prompts included and
+        over all epochs. Where the engine's count is not known of every source, the tokens of
+        the outputs stand in for all of them. A merged adapter, or one that goes on from another,
+        costs what it rests on too.
     level
         False-discovery rate of the measured gains.
 
@@ -81,6 +84,11 @@ def _cells(data: xr.Dataset, name: str) -> FloatArray:
 
 
 def _tokens(study: TransferStudy, sources: tuple[str, ...]) -> FloatArray:
+    """Return the training tokens of one adapter per source, as far as it rests on others too."""
+    counted = _counted(study)
+    if counted.keys() >= set(sources):
+        return np.array([counted[name] for name in sources])
+    # Without the engine's count, all sources are measured by what is known of each.
     found = [training_lengths(study, name) for name in sources]
     unknown = [name for name, lengths in zip(sources, found, strict=True) if lengths is None]
     if unknown:
@@ -90,3 +98,21 @@ def _tokens(study: TransferStudy, sources: tuple[str, ...]) -> FloatArray:
         )
         raise AnalysisError(msg)
     return np.array([float(lengths.sum()) for lengths in found if lengths is not None])
+
+
+def _counted(study: TransferStudy) -> dict[str, float]:
+    """Return tokens, prompts included and over all epochs, of the sources that the engine knows."""
+    adapters = () if study.plan is None else study.plan.adapters
+    own = {a.source: float(a.n_tokens) for a in adapters if a.n_tokens is not None}
+    infos = {info.name: info for info in study.sources}
+
+    def total(name: str) -> float | None:
+        info = infos[name]
+        parts = [*info.merged_of, *([info.after] if info.after else [])]
+        costs = [total(part) if part in infos else own.get(part) for part in parts]
+        if not info.merged_of:
+            costs.append(own.get(name))
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    found = {name: total(name) for name in infos}
+    return {name: cost for name, cost in found.items() if cost is not None}

@@ -17,6 +17,9 @@ __all__ = ["NextCells", "PlannedCell", "next_cells"]
 # A step of a large plan chooses several cells that share neither source nor target, since the
 # choice of one hardly changes the value of another.
 _STEPS = 2_000
+# Cells that save this share less than the best are as good as it, as far as a model that knows
+# little can tell; always taking the first of them would leave the same cells to the end.
+_EQUAL = 0.1
 
 
 class PlannedCell(NamedTuple):
@@ -30,6 +33,8 @@ class PlannedCell(NamedTuple):
     """Standard deviation of the measurement around it, when its turn comes."""
     new_source: bool
     """No cell of the source is measured: its adapter may have to be trained."""
+    at_random: bool = False
+    """Drawn at random from what the plan leaves, so that intervals can be calibrated on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,13 +64,18 @@ def next_cells(
     max_new_sources: int | None = None,
     source_order: IntArray | None = None,
     bayes: Bayes | None = None,
+    random_share: float = 0.0,
+    rng: np.random.Generator | None = None,
 ) -> NextCells:
     """Choose the next cells to measure, greedily by how much each lowers the total variance.
 
     The variance is the posterior one of a Bayesian model with source effects, target effects
     and a few directions. It does not depend on what will be measured, so that a whole round
     can be planned at once; a further round is a further call with the new measurements.
-    Nothing is random: the same problem gives the same plan.
+
+    Planned cells are unlike the others, which is why they are chosen; so intervals that are
+    calibrated on them alone need not hold for the others. A random part of the round, drawn
+    from the cells that the plan leaves, is like those that are never measured.
 
     Parameters
     ----------
@@ -82,16 +92,22 @@ def next_cells(
         cannot tell sources without a cell apart. The order of the problem by default.
     bayes
         Parameters of the model.
+    random_share
+        Share of the cells that is drawn at random, after the planned ones, among sources that
+        have a cell by then; above 0, at least one of two cells and more.
+    rng
+        Draws them, and draws between cells that are about equally good. Without it nothing is
+        random, and a share cannot be given: the same problem gives the same plan.
 
     Returns
     -------
     NextCells
-        Best first.
+        Best first, then those drawn at random.
 
     Raises
     ------
     AnalysisError
-        ``n`` is negative.
+        ``n`` is negative, or a share is given without a generator.
 
     References
     ----------
@@ -101,19 +117,33 @@ def next_cells(
     if n < 0:
         msg = f"{n} cells cannot be chosen; give 0 or more"
         raise AnalysisError(msg)
+    if random_share > 0 and rng is None:
+        msg = "cells that are drawn at random need rng, a NumPy generator"
+        raise AnalysisError(msg)
     known = problem.known
     open_cells = ~known & (~problem.own if candidates is None else candidates)
     posterior = _posterior(problem, bayes or Bayes())
-    state = _State(posterior, open_cells, _priority(known.shape, source_order))
+    state = _State(posterior, open_cells, _priority(known.shape, source_order), rng)
     before = state.error()
-    order, deviations = _chosen(state, min(n, int(open_cells.sum())), known, max_new_sources)
+    n = min(n, int(open_cells.sum()))
+    # At least one of two cells and more, or small rounds would have none.
+    drawn = max(round(random_share * n), int(random_share > 0 and n > 1))
+    order, deviations = _chosen(state, n - drawn, known, max_new_sources)
+    if rng is not None and drawn:
+        extra, of_extra = _drawn(state, drawn, known, order, rng)
+        order, deviations = np.concatenate([order, extra]), deviations + of_extra
     new = np.asarray(~known.any(axis=1))
     mean = posterior.mean
     cells = tuple(
         PlannedCell(
-            problem.sources[s], problem.targets[t], float(mean[s, t]), float(d), bool(new[s])
+            problem.sources[s],
+            problem.targets[t],
+            float(mean[s, t]),
+            float(d),
+            bool(new[s]),
+            place >= n - drawn,
         )
-        for (s, t), d in zip(order.tolist(), deviations, strict=True)
+        for place, ((s, t), d) in enumerate(zip(order.tolist(), deviations, strict=True))
     )
     rank = posterior.sources.mean.shape[1] - 1
     words = f"{rank} directions beside source and target effects"
@@ -149,8 +179,15 @@ def _priority(shape: tuple[int, ...], source_order: IntArray | None) -> FloatArr
 class _State:
     """Covariances that shrink while cells are chosen, and what each further cell is worth."""
 
-    def __init__(self, posterior: Posterior, left: BoolArray, priority: FloatArray) -> None:
+    def __init__(
+        self,
+        posterior: Posterior,
+        left: BoolArray,
+        priority: FloatArray,
+        rng: np.random.Generator | None = None,
+    ) -> None:
         self.left = left.copy()
+        self._rng = rng
         self._noise = posterior.noise_variance
         self._priority = priority
         # What multiplies a source's numbers on a target: 1, then the target's places.
@@ -190,6 +227,8 @@ class _State:
     def values(self) -> FloatArray:
         """Return by how much each cell lowers the total variance, (source, target)."""
         saved = (self._worth[0] + self._worth[1].T) / self.total()
+        if self._rng is not None:
+            saved = saved * (1.0 - _EQUAL * self._rng.random(saved.shape))
         return np.where(self.left, saved * self._priority, -np.inf)
 
     def measure(self, cells: IntArray) -> None:
@@ -229,6 +268,21 @@ def _chosen(
         chosen.append(cells)
     order = np.concatenate(chosen) if chosen else np.zeros((0, 2), dtype=np.int64)
     return order, deviations
+
+
+def _drawn(
+    state: _State, n: int, known: BoolArray, planned: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, list[float]]:
+    """Draw cells among sources that have one by now, and take them as measured."""
+    begun = np.asarray(known.any(axis=1))
+    begun[planned[:, 0]] = True
+    places = np.argwhere(state.left & begun[:, None])
+    cells = places[rng.permutation(len(places))[:n]]
+    deviations = []
+    for cell in cells:
+        deviations.append(float(np.sqrt(state.total()[tuple(cell)])))
+        state.measure(cell[None])
+    return cells, deviations
 
 
 def _apart(values: FloatArray, n: int) -> IntArray:

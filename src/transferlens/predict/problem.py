@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from transferlens.errors import AnalysisError
-from transferlens.results import TransferStudy, Values, matrix_values
+from transferlens.results import SourceInfo, TransferStudy, Values, matrix_values
 from transferlens.stats.arrays import BoolArray, FloatArray, float_array
 
-__all__ = ["Fitted", "Predictor", "Problem", "problem_of"]
+__all__ = ["Fitted", "Predictor", "Problem", "own_tasks", "problem_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,6 +106,27 @@ class Predictor(Protocol):
         """
 
 
+def own_tasks(sources: Sequence[SourceInfo], targets: Sequence[str]) -> BoolArray:
+    """Return which targets an adapter was trained for, itself or through others.
+
+    A merged adapter has learnt what its parts have, one that goes on what the first has.
+
+    Returns
+    -------
+    BoolArray
+        Shape (source, target).
+    """
+    infos = {info.name: info for info in sources}
+
+    def names(info: SourceInfo) -> set[str]:
+        parts = [*info.merged_of, *([info.after] if info.after else [])]
+        found = {info.name, *parts, *info.tasks}
+        return found.union(*(names(infos[part]) for part in parts if part in infos))
+
+    rows = [[target in names(info) for target in targets] for info in sources]
+    return np.array(rows, dtype=np.bool_).reshape(len(sources), len(targets))
+
+
 def problem_of(
     study: TransferStudy,
     *,
@@ -138,7 +160,7 @@ def problem_of(
         hint = "; give --values score to predict scores" if values == "gain" else ""
         msg = f"the study has no {values} in any cell{hint}"
         raise AnalysisError(msg)
-    same = shown["own"].values
+    same = own_tasks(study.sources, [info.name for info in study.targets])
     units = dict.fromkeys(map(str, shown["unit"].values))
     variance = shown["sd"].values ** 2
     return Problem(

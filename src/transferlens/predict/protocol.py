@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,6 +19,7 @@ __all__ = [
     "Fold",
     "Held",
     "Protocol",
+    "cross_chosen",
     "error_groups",
     "folds_of",
     "held_out",
@@ -56,6 +58,8 @@ class Held:
     """Shape (source, target)."""
     spread: FloatArray
     """In units of which errors are alike, (source, target)."""
+    is_even: bool
+    """Whether the predictor gives no spread of its own: the unit is then 1."""
     fold: IntArray
     """In which fold a cell was predicted, (source, target); -1 in none."""
 
@@ -151,13 +155,45 @@ def held_out(
     shape = problem.gains.shape
     values, spread = np.full(shape, np.nan), np.full(shape, np.nan)
     at = np.full(shape, -1, dtype=np.int64)
+    is_even = True
     for number, (fold, own) in enumerate(zip(folds, rng.spawn(len(folds)), strict=True)):
         fitted = predictor.fit(problem.hide(fold.hidden), rng=own)
         values[fold.tested] = fitted.predict()[fold.tested]
         unit = np.ones(shape) if fitted.spread is None else fitted.spread
         spread[fold.tested] = unit[fold.tested]
         at[fold.tested] = number
-    return Held(values=values, spread=spread, fold=at)
+        is_even = is_even and fitted.spread is None
+    return Held(values=values, spread=spread, fold=at, is_even=is_even)
+
+
+def cross_chosen(
+    truth: FloatArray, held: Sequence[Held], scaled: Sequence[FloatArray]
+) -> FloatArray:
+    """Return errors of the predictor that is best, each chosen without the error's own fold.
+
+    The smallest of several errors is too small to say how far the next prediction is off:
+    the best predictor was chosen by those very errors.
+
+    Parameters
+    ----------
+    truth
+        Shape (source, target).
+    held
+        Of each predictor, over the same folds.
+    scaled
+        Absolute errors of each, in units in which those of all predictors are alike, (source,
+        target); NaN where none was predicted.
+    """
+    squares = np.stack([(truth - one.values) ** 2 for one in held])
+    fold = held[0].fold
+    found = np.full(truth.shape, np.nan)
+    total = np.where(fold >= 0, squares, 0.0).sum(axis=(1, 2))
+    for number in range(int(fold.max()) + 1):
+        here = fold == number
+        # Of equals the first, which is the simplest.
+        best = int(np.round(total - squares[:, here].sum(axis=1), 9).argmin())
+        found[here] = scaled[best][here]
+    return found
 
 
 def side_by_side(values: FloatArray, folds: list[Fold]) -> FloatArray:

@@ -35,6 +35,7 @@ SECTIONS = (
     ("traits", "Traits"),
     ("why", "Why"),
     ("roles", "Roles"),
+    ("decide", "What to do"),
     ("factors", "Hidden factors"),
     ("twins", "Twins"),
     ("cards", "Cards and cost"),

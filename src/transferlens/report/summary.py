@@ -13,6 +13,7 @@ from transferlens.report.summary_cards import Cards, Cost, cards, cost
 from transferlens.report.summary_factors import FactorsView, factors_view
 from transferlens.report.summary_findings import Facet, findings
 from transferlens.report.summary_matrix import MatrixView, matrix_view
+from transferlens.report.summary_predict import DecideView, decide_view
 from transferlens.report.summary_provenance import Provenance, provenance
 from transferlens.report.summary_quick import Quick, quick_answers
 from transferlens.report.summary_roles import RolesView, roles_view
@@ -37,6 +38,7 @@ class Summary:
     traits: TraitsView | Lacking
     why: WhyView | Lacking
     roles: RolesView | Lacking
+    decide: DecideView | Lacking
     factors: FactorsView | Lacking
     twins: TwinsView | Lacking
     cards: Cards
@@ -91,6 +93,7 @@ def summary_of(found: Analyses, *, made: str | None = None) -> Summary:
         traits=traits,
         why=why,
         roles=roles_view(found),
+        decide=decide_view(found),
         factors=factors_view(found.factors, found.depth.level),
         twins=twins_view(found.twins, found.depth.level),
         cards=cards(found.study, cells, found.factors),

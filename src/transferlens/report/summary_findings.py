@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -149,6 +150,12 @@ def _significance(found: Analyses, cells: pl.DataFrame) -> Iterator[Claim]:
         )
 
 
+def _own_settings(method: Mapping[str, Any]) -> str:
+    """Return the settings that not every method has."""
+    known = {"rank": "rank", "alpha": "alpha", "virtual_tokens": "virtual tokens"}
+    return "".join(f"{word} {method[key]}, " for key, word in known.items() if key in method)
+
+
 def _settings(study: TransferStudy) -> Iterator[Claim]:
     method = study.origin.get("method")
     if isinstance(method, dict):
@@ -161,9 +168,8 @@ def _settings(study: TransferStudy) -> Iterator[Claim]:
             else ""
         )
         yield Claim(
-            text=f"{method_name(method)}: rank {method.get('rank')}, alpha "
-            f"{method.get('alpha')}, learning rate {rate}, {method.get('batch_tokens')} tokens per "
-            f"step, {length}.",
+            text=f"{method_name(method)}: {_own_settings(method)}learning rate {rate}, "
+            f"{method.get('batch_tokens')} tokens per step, {length}.",
             section="provenance",
         )
     rows = sorted({s.n_rows for s in study.sources if s.n_rows})

@@ -86,9 +86,7 @@ def what_was_done(study: TransferStudy, cells: pl.DataFrame) -> str:
     """Say how large the study is, on which base, and by which method."""
     base = base_name(study)
     method = study.origin.get("method")
-    how = (
-        f", {method_name(method)} of rank {method.get('rank')}" if isinstance(method, dict) else ""
-    )
+    how = f", {_with_size(method)}" if isinstance(method, dict) else ""
     on = f" on the base model {base}" if base else ""
     scored = cells["n_scored"].fill_nan(None).median()
     each = (
@@ -106,7 +104,29 @@ def what_was_done(study: TransferStudy, cells: pl.DataFrame) -> str:
 def method_name(method: Mapping[str, Any]) -> str:
     """Return an adaptation method as it is written."""
     name = str(method.get("name", "adapter"))
-    return {"lora": "LoRA"}.get(name, name)
+    return _METHODS.get(name, name)
+
+
+_METHODS = {
+    "lora": "LoRA",
+    "rslora": "rsLoRA",
+    "dora": "DoRA",
+    "ia3": "IA³",
+    "prompt": "prompt tuning",
+    "prefix": "prefix tuning",
+    "full": "full fine-tuning",
+    "bitfit": "BitFit (biases alone)",
+}
+
+
+def _with_size(method: Mapping[str, Any]) -> str:
+    """Return a method with what decides how much it trains, where there is such a setting."""
+    name = method_name(method)
+    if "rank" in method:
+        return f"{name} of rank {method['rank']}"
+    if "virtual_tokens" in method:
+        return f"{name} with {method['virtual_tokens']} virtual tokens"
+    return name
 
 
 def _effects(effects: Effects | Lacking) -> Iterator[Claim]:

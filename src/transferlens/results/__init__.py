@@ -6,6 +6,7 @@ from transferlens.results.container import TransferStudy, open_study
 from transferlens.results.display import Values, format_value, matrix_values
 from transferlens.results.exchange import write_study
 from transferlens.results.garbage import Collected, Rubbish, collect
+from transferlens.results.grid import GridFolder, is_grid, open_grid, write_grid
 from transferlens.results.merge import compact
 from transferlens.results.plan import Cell, Plan, PlannedAdapter
 from transferlens.results.schema import (
@@ -34,6 +35,7 @@ __all__ = [
     "Failure",
     "FailureReport",
     "Finding",
+    "GridFolder",
     "Plan",
     "PlannedAdapter",
     "Progress",
@@ -48,9 +50,12 @@ __all__ = [
     "collect",
     "compact",
     "format_value",
+    "is_grid",
     "matrix_values",
+    "open_grid",
     "open_study",
     "repair_study",
     "study_status",
+    "write_grid",
     "write_study",
 ]

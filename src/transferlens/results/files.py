@@ -83,11 +83,12 @@ def try_lock(path: Path) -> int | None:
 
 
 @contextmanager
-def claimed(path: Path, *, patience: float = 0.1) -> Iterator[bool]:
+def claimed(path: Path, *, patience: float = 0.1, owner: str = "") -> Iterator[bool]:
     """Hold the lock on a file; yields False where another process holds it.
 
     The file is removed on leaving. ``patience`` in seconds outlasts a reader
-    that looks whether it is held.
+    that looks whether it is held. ``owner`` is added to the file as a line: one
+    that stays behind names those who died while they held it.
 
     Raises
     ------
@@ -96,6 +97,9 @@ def claimed(path: Path, *, patience: float = 0.1) -> Iterator[bool]:
     """
     with os_errors("lock", path):
         fd = _patient_lock(path, patience)
+        if fd is not None and owner:
+            os.lseek(fd, 0, os.SEEK_END)
+            os.write(fd, f"{owner}\n".encode())
     try:
         yield fd is not None
     finally:

@@ -13,7 +13,10 @@ from transferlens.errors import ResultsError
 from transferlens.results.files import TEMPORARY, os_errors, write_atomically
 from transferlens.results.schema import FORMAT, VERSION
 
-__all__ = ["check_manifest", "create_folder", "make_folders", "read_json"]
+__all__ = ["GRID_FILE", "check_manifest", "create_folder", "make_folders", "read_json"]
+
+GRID_FILE = "grid.json"
+"""File that says that a folder holds the studies of several bases and methods."""
 
 _NEWER = "update transferlens (pip install --upgrade transferlens) to read it"
 
@@ -73,6 +76,10 @@ def check_manifest(root: Path) -> dict[str, Any]:
         known = file.exists()
     if not known:
         msg = f"{root} is not a study folder: it has no manifest.json"
+        if (root / GRID_FILE).is_file():
+            names = read_json(root / GRID_FILE).get("variants") or []
+            folders = ", ".join(str(root / str(name)) for name in names)
+            msg = f"{root} is a grid of studies; give one of them: {folders}"
         raise ResultsError(msg)
     manifest = read_json(file)
     if manifest.get("format") != FORMAT:

@@ -63,6 +63,10 @@ class PlannedAdapter:
     n_tokens: int | None = None
     training_seed: int | None = None
     """Seed that it is trained with; None where it is ``seed``."""
+    after: str | None = None
+    """Id of the adapter that its training begins with; None where it begins afresh."""
+    merge_of: tuple[str, ...] = ()
+    """Ids of the adapters that it is merged from; empty where it is trained."""
 
     @property
     def folder(self) -> str:

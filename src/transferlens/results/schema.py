@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import polars as pl
@@ -85,6 +85,8 @@ class TargetInfo:
     """Name of the stored texts of its examples."""
     majority_share: float | None = None
     """Share of the most frequent gold answer: what a constant answer scores."""
+    origin: dict[str, str] | None = field(default=None, hash=False)
+    """Of a task that another tool defines: its version, and hashes of what it asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,14 @@ class SourceInfo:
     """The property, such as ``"balanced"``."""
     control_value: str | None = None
     """Its parameter as text, such as ``"0.9"``; None where it has none."""
+    after: str | None = None
+    """Source with whose adapter its training began; None where it began afresh."""
+    tasks: tuple[str, ...] = ()
+    """Targets of the task that it was trained on, where its name is another one."""
+    merged_of: tuple[str, ...] = ()
+    """Sources from whose adapters it was merged; nothing was trained for it then."""
+    merge: str | None = None
+    """How, such as ``"linear, weights 0.5, 0.5"``."""
 
 
 def conform(frame: pl.DataFrame, schema: pl.Schema, *, where: str) -> pl.DataFrame:

@@ -291,9 +291,23 @@ class StudyStore:
 
     # Claims and failures
 
-    def claim(self, kind: str, key: str) -> AbstractContextManager[bool]:
+    def claim(self, kind: str, key: str, *, owner: str = "") -> AbstractContextManager[bool]:
         """Claim a piece of work; yields False where another process has it."""
-        return claimed(self.path / "locks" / f"{checked_name(kind)}-{checked_name(key)}.lock")
+        return claimed(self._lock(kind, key), owner=owner)
+
+    def is_claimed(self, kind: str, key: str) -> bool:
+        """Whether a living process has a piece of work."""
+        return held(self._lock(kind, key))
+
+    def owners(self, kind: str, key: str) -> list[str]:
+        """Return who died over a piece of work, and who has it now; none that gave no name."""
+        try:
+            return self._lock(kind, key).read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return []
+
+    def _lock(self, kind: str, key: str) -> Path:
+        return self.path / "locks" / f"{checked_name(kind)}-{checked_name(key)}.lock"
 
     def at_work(self) -> AbstractContextManager[None]:
         """Announce a process that works here; any number may, but no `alone` meanwhile."""
@@ -358,7 +372,8 @@ class StudyStore:
 
 def _refuse_damage(file: Path) -> None:
     if damage := damage_of(file):
-        msg = f"{file} {damage}; delete it and run the study again"
+        first = "delete it and " if file.exists() else ""
+        msg = f"{file} {damage}; {first}run the study again"
         raise ResultsError(msg)
 
 

@@ -13,7 +13,12 @@ from pydantic import ValidationError
 
 from transferlens.errors import SpecError, did_you_mean
 
-__all__ = ["Document", "read_document"]
+__all__ = ["MISPLACED", "Document", "read_document"]
+
+MISPLACED = "misplaced_field"
+"""Type of the error of a field that should not be there, whatever its value."""
+
+_NO_DEFAULT = "default_factory_not_called"
 
 _Place = tuple[Hashable, ...]
 
@@ -40,9 +45,11 @@ class Document:
 
     def explain(self, error: ValidationError, known: Iterable[str]) -> str:
         """Turn the first validation error into one line: where, what, what to do."""
-        first = error.errors(include_url=False)[0]
+        # A default that depends on a field which is wrong is no error of its own.
+        errors = [e for e in error.errors(include_url=False) if e["type"] != _NO_DEFAULT]
+        first = errors[0]
         path = [part for part in first["loc"] if not _is_branch(part)]
-        more = error.error_count() - 1
+        more = len(errors) - 1
         hint = f" (and {more} more)" if more else ""
         if first["type"] == "extra_forbidden":
             name = str(path[-1])
@@ -50,7 +57,8 @@ class Document:
         if first["type"] == "missing":
             return f"{self.where(path[:-1])}: the field {str(path[-1])!r} is missing{hint}"
         text = first["msg"].removeprefix("Value error, ")
-        given = first["input"]
+        # What is wrong with a misplaced field is not its value.
+        given = ... if first["type"] == MISPLACED else first["input"]
         shown = f", not {given!r}" if isinstance(given, str | int | float | bool | None) else ""
         return f"{self.where(path)}: {text}{shown}{hint}"
 

@@ -12,26 +12,48 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from transferlens.errors import SpecError
+from transferlens.study.combined import MergeSpec, check_combined
+from transferlens.study.compute import ComputeSpec, RaySpec, SlurmSpec
 from transferlens.study.controls import ControlSpec, SkewSpec, check_controls
 from transferlens.study.document import Document, read_document
+from transferlens.study.method import MethodSpec
 from transferlens.study.part import BASE, Part, plain_name, shorthand
 
 __all__ = [
     "BASE",
+    "GRID_FIELDS",
     "BaseSpec",
     "ComputeSpec",
     "ControlSpec",
     "DataSpec",
     "EvaluationSpec",
     "LimitSpec",
+    "MergeSpec",
     "MethodSpec",
+    "RaySpec",
+    "SlurmSpec",
     "StudySpec",
     "TaskRef",
     "TaskSpec",
 ]
+
+
+_HARNESS_DATA = {"lm_eval", "num_fewshot"}
+_BESIDE_HARNESS = {
+    "data", "metric", "unsafe_code", "family", "description", "homepage", "licence", "citation",
+}  # fmt: skip
+"""Fields that a task of lm-evaluation-harness leaves to a study."""
 
 
 class DataSpec(Part):
@@ -45,6 +67,11 @@ class DataSpec(Part):
     revision: str | None = None
     suite: str | None = None
     """Built-in generator; takes ``options``."""
+    lm_eval: str | None = None
+    """Task, group or tag of lm-evaluation-harness, or a YAML file or folder in its format;
+    for targets. lm-eval makes the questions and scores the answers."""
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """Of ``lm_eval``: examples in the prompt, unless the task itself says 0."""
     options: dict[str, Any] = Field(default_factory=dict)
     train: str | None = None
     """File of the training rows, or name of the split for a dataset."""
@@ -54,9 +81,15 @@ class DataSpec(Part):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         files = (self.train or self.test) and not self.dataset and not self.path
-        given = [bool(self.path), bool(self.dataset), bool(self.suite), bool(files)]
-        if sum(given) != 1:
-            msg = "give exactly one of path, dataset, suite, or the files train and test"
+        given = [bool(self.path), bool(self.dataset), bool(self.suite), bool(self.lm_eval)]
+        if sum([*given, bool(files)]) != 1:
+            msg = "give exactly one of path, dataset, suite, lm_eval, or the files train and test"
+            raise ValueError(msg)
+        if self.lm_eval and (self.train or self.test):
+            msg = "train and test are lm-eval's to say"
+            raise ValueError(msg)
+        if self.num_fewshot is not None and not self.lm_eval:
+            msg = "num_fewshot belongs to lm_eval"
             raise ValueError(msg)
         if self.options and not self.suite:
             msg = "options belong to suite"
@@ -65,6 +98,12 @@ class DataSpec(Part):
             msg = "subset and revision belong to dataset"
             raise ValueError(msg)
         return self
+
+    @model_serializer(mode="wrap")
+    def _used_fields(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = plain(self)
+        # Studies without such tasks have the hash that they always had.
+        return {k: v for k, v in fields.items() if k not in _HARNESS_DATA or v is not None}
 
 
 class TaskSpec(Part):
@@ -110,6 +149,14 @@ class TaskSpec(Part):
     licence: str | None = None
     citation: str | None = None
 
+    @model_validator(mode="after")
+    def _left_to_harness(self) -> Self:
+        foreign = sorted(self.model_fields_set - _BESIDE_HARNESS)
+        if self.data.lm_eval and foreign:
+            msg = f"{foreign[0]} is for lm-eval's task to say; leave it out"
+            raise ValueError(msg)
+        return self
+
     @field_validator("labels", "columns", mode="before")
     @classmethod
     def _keys_are_text(cls, value: Any) -> Any:
@@ -124,14 +171,23 @@ class TaskRef(Part):
     """Name in the matrix; the task's name unless given."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """At most this many rows; the study's limit unless given."""
+    after: str | None = None
+    """Of a source: training begins with the adapter of this other source, further up in the list,
+    in place of a fresh one."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         ref = {"task": value} if isinstance(value, str) else value
         if isinstance(ref, dict) and isinstance(ref.get("task"), str) and "name" not in ref:
-            return {**ref, "name": Path(ref["task"]).name}
+            first = f"{ref['after']}-then-" if ref.get("after") else ""
+            return {**ref, "name": first + Path(ref["task"]).name.removesuffix(".yaml")}
         return ref
+
+    @model_serializer(mode="wrap")
+    def _used_fields(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = plain(self)
+        return {k: v for k, v in fields.items() if k != "after" or v is not None}
 
     @field_validator("name")
     @classmethod
@@ -146,29 +202,8 @@ class BaseSpec(Part):
     revision: str | None = None
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Off unless you ask for it."""
-
-
-class MethodSpec(Part):
-    """How an adapter is trained: LoRA on completion tokens."""
-
-    name: Literal["lora"] = "lora"
-    rank: Annotated[int, Field(ge=1)] = 16
-    alpha: Annotated[float, Field(gt=0)] = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    steps: Annotated[int, Field(ge=1)] | None = None
-    """Optimizer steps; overrides ``epochs``."""
-    batch_tokens: Annotated[int, Field(ge=1)] = 4096
-    """Tokens per optimizer step, prompts included, padding not."""
-    max_length: Annotated[int, Field(ge=8)] | None = None
-    """Longest training row in tokens; longer ones are cut on the right and
-    counted. Default: the model's context."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    quantization: Literal["8bit", "4bit"] | None = None
+    """Load the weights in 8 or 4 bits, by bitsandbytes. Part of an adapter's identity."""
 
 
 class EvaluationSpec(Part):
@@ -178,18 +213,6 @@ class EvaluationSpec(Part):
     """Tokens per forward pass, padding included. Changes speed, not answers."""
     max_length: Annotated[int, Field(ge=8)] | None = None
     """Longest prompt plus answer in tokens. Default: the model's context."""
-
-
-class ComputeSpec(Part):
-    """Where a study runs. None of it is part of an adapter's identity but ``dtype``."""
-
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """``auto``: bfloat16 on an accelerator that has it, else float32."""
-    threads: Annotated[int, Field(ge=1)] | None = None
-    checkpointing: bool | None = None
-    """Whether training computes hidden states again in place of keeping them: less memory, more
-    time, the same bits. Default: where the machine's memory would not do otherwise."""
 
 
 class LimitSpec(Part):
@@ -212,6 +235,8 @@ class StudySpec(Part):
     targets: tuple[TaskRef, ...]
     controls: tuple[ControlSpec, ...] = ()
     """Twins of sources, each of which differs from its source in one property."""
+    merges: tuple[MergeSpec, ...] = ()
+    """Adapters merged from those of sources."""
     method: MethodSpec = Field(default_factory=MethodSpec)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     limits: LimitSpec = Field(default_factory=LimitSpec)
@@ -231,6 +256,9 @@ class StudySpec(Part):
             if twice:
                 msg = f"{role} has {twice[0]!r} twice; give one of them another name"
                 raise ValueError(msg)
+        if late := next((ref.name for ref in self.targets if ref.after), None):
+            msg = f"the target {late!r} has after, which belongs to sources"
+            raise ValueError(msg)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             msg = "seeds must be at least one number, each only once"
             raise ValueError(msg)
@@ -262,6 +290,11 @@ class StudySpec(Part):
 
     @classmethod
     def _validated(cls, document: Document) -> StudySpec:
+        for field in GRID_FIELDS:
+            if isinstance(document.value, dict) and field in document.value:
+                msg = f"{document.where((field,))}: {field} make a grid of studies: read it with "
+                msg += "GridSpec, or give one file to `transferlens run`"
+                raise SpecError(msg)
         try:
             spec = cls.model_validate(document.value)
         except ValidationError as error:
@@ -269,6 +302,12 @@ class StudySpec(Part):
         spec._document = document  # noqa: SLF001 - a private attribute of this very class
         names = [ref.name for ref in spec.sources]
         check_controls(spec.controls, sources=names, seeds=spec.seeds, where=spec.where)
+        check_combined(
+            spec.merges,
+            [(ref.name, ref.after) for ref in spec.sources],
+            method=spec.method.name,
+            where=spec.where,
+        )
         return spec
 
     @property
@@ -282,7 +321,9 @@ class StudySpec(Part):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as plain JSON values, defaults included."""
-        return self.model_dump(mode="json")
+        found = self.model_dump(mode="json")
+        # Studies without merges have the hash that they always had.
+        return {name: value for name, value in found.items() if name != "merges" or value}
 
     @property
     def content_hash(self) -> str:
@@ -291,10 +332,15 @@ class StudySpec(Part):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+GRID_FIELDS = {"bases": "base", "methods": "method"}
+"""Fields that make one study into several -> the field that each of those has instead."""
+
+
 def _field_names() -> set[str]:
     """Return every field name that a study file may hold, for suggestions."""
     parts = (
         StudySpec, TaskRef, TaskSpec, DataSpec, BaseSpec,
         MethodSpec, EvaluationSpec, ComputeSpec, LimitSpec, ControlSpec, SkewSpec,
+        RaySpec, SlurmSpec, MergeSpec,
     )  # fmt: skip
-    return {name for part in parts for name in part.model_fields}
+    return {name for part in parts for name in part.model_fields} | GRID_FIELDS.keys()

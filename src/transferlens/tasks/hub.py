@@ -16,7 +16,7 @@ from typing import Any
 from transferlens.errors import DataError, needs
 from transferlens.tasks.readers import Rows
 
-__all__ = ["hub_answers", "read_dataset"]
+__all__ = ["hub_answers", "is_cached", "quiet_hub", "read_dataset"]
 
 _TIMEOUT = 1.5
 """Seconds that the hub has for an answer; without this check its client tries for 24 to 47."""
@@ -55,9 +55,9 @@ def read_dataset(
     folder = (root / Path(dataset).expanduser()).absolute()
     local = folder.is_dir()
     offline = not local and not hub_answers()
-    if offline and not _is_cached(dataset):
+    if offline and not is_cached(dataset):
         raise DataError(_unreachable(dataset, revision, root))
-    with _quiet(offline=offline):
+    with quiet_hub(offline=offline):
         try:
             if local and _was_saved(folder):
                 found = _load_saved(folder, split)
@@ -94,7 +94,7 @@ def _load_saved(folder: Path, split: str) -> Any:
 
 
 @contextmanager
-def _quiet(*, offline: bool) -> Iterator[None]:
+def quiet_hub(*, offline: bool) -> Iterator[None]:
     """Silence the library, and keep it off the network if ``offline``; both only for a while."""
     import datasets
     from datasets.utils import logging
@@ -153,7 +153,7 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 
 
-def _is_cached(dataset: str) -> bool:
+def is_cached(dataset: str) -> bool:
     """Return whether the library's caches know the name, without the seconds its import takes."""
     home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
     prepared = Path(os.environ.get("HF_DATASETS_CACHE") or home / "datasets")

@@ -139,19 +139,30 @@ def study_matrix(
         include_base=include_base,
         n_scored=_mean(scores["n_scored"]) if transform == "logit" else None,
     )
-    kept, notes = _without_empty(table, transform)
+    kept, notes = _without_empty(table.sel(source=_kept(study, table)), transform)
     return StudyMatrix(
         study=study,
         transform=transform,
         include_base=include_base,
         matrix=kept * kept["scale"],
-        notes=(*notes, *_units(kept, transform), *_resampling(study)),
+        notes=(*notes, *_merged(study), *_units(kept, transform), *_resampling(study)),
     )
 
 
 def _mean(values: xr.DataArray) -> xr.DataArray:
     seen = values.notnull()
     return (values.fillna(0.0).sum("seed") / seen.sum("seed")).where(seen.any("seed"))
+
+
+def _kept(study: TransferStudy, table: xr.DataArray) -> list[str]:
+    """Return the rows that are not made of others: those would count their parts twice."""
+    merged = {info.name for info in study.sources if info.merged_of}
+    return [name for name in table["source"].values.tolist() if name not in merged]
+
+
+def _merged(study: TransferStudy) -> Iterator[str]:
+    if names := [info.name for info in study.sources if info.merged_of]:
+        yield f"left out, because they are merged from other rows: {', '.join(names)}"
 
 
 def _without_empty(

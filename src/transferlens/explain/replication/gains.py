@@ -22,6 +22,8 @@ Statistic = Callable[[FloatArray], FloatArray]
 
 # An interval of fewer groups would hang on one of them.
 _FEWEST = 4
+# Share of variance not in common below which two studies are one.
+_PERFECT = 1e-12
 # Cells that are left out one by one; more would take minutes in a 100 × 100 study.
 _MOST_CELLS = 1_000
 
@@ -181,17 +183,16 @@ def _correlation(
         return _weighted_r(x, y, weights)
 
     r = float(statistic(known.astype(np.float64)))
-    # Fisher's scale, on which the distribution is nearly symmetric; a perfect one has no end.
-    bound = 1.0 - 1e-12
-
-    def fisher(weights: FloatArray) -> FloatArray:
-        return np.arctanh(np.clip(statistic(weights), -bound, bound))
-
-    half = group_jackknife(fisher, known, confidence)
+    half = group_jackknife(statistic, known, confidence)
     if np.isnan(r) or np.isnan(half):
         return r, float("nan"), float("nan")
-    centre = np.arctanh(np.clip(r, -bound, bound))
-    return r, float(np.tanh(centre - half)), float(np.tanh(centre + half))
+    # Symmetric on Fisher's scale, but spread on the bounded one: where all that differs stands in
+    # one source, a correlation without it is 1, which lies infinitely far out on Fisher's.
+    rest = 1.0 - r * r
+    if rest < _PERFECT:
+        return r, r, r
+    centre = np.arctanh(r)
+    return r, float(np.tanh(centre - half / rest)), float(np.tanh(centre + half / rest))
 
 
 def _most_influential(
