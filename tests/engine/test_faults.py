@@ -43,7 +43,16 @@ def undisturbed(place):
 
 @pytest.mark.slow
 def test_studies_killed_at_random_by_one_two_and_three_processes_end_as_if_undisturbed(tmp_path):
-    command = [sys.executable, str(HARNESS), "--kills", "50", "--seed", "11", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        str(HARNESS),
+        "--kills",
+        "50",
+        "--seed",
+        "11",
+        "--out",
+        str(tmp_path),
+    ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert result.returncode == 0, result.stderr

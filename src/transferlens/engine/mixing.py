@@ -48,7 +48,7 @@ def read_factors(model: PreTrainedModel, folder: Path) -> Factors | None:
 
     with with_saved_adapter(model, folder) as adapted:
         config = getattr(adapted, "peft_config", {}).get("default")
-        parts = [part for part in adapted.modules() if isinstance(part, BaseTunerLayer)]
+        parts: list[Any] = [part for part in adapted.modules() if isinstance(part, BaseTunerLayer)]
         if not parts or getattr(config, "modules_to_save", None):
             return None
         if not all(isinstance(part, Linear) and _is_plain(part) for part in parts):

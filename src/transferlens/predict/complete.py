@@ -46,10 +46,10 @@ def predictors_for(problem: Problem) -> tuple[Predictor, ...]:
         found.append(LowRank())
     found += [Bayes(), Pivot()]
     if problem.features is not None:
-        seen = (~np.isnan(problem.features[known])).any(axis=0)
+        seen: BoolArray = np.any(~np.isnan(problem.features[known]), axis=0)
         names = problem.feature_names
         cards = tuple(name for name in names if name != LORA_COSINE)
-        of_weights = np.array([name == LORA_COSINE for name in names], dtype=np.bool_)
+        of_weights: BoolArray = np.array([name == LORA_COSINE for name in names], dtype=np.bool_)
         if seen[~of_weights].any() if names else seen.any():
             found.append(PairRidge(only=cards))
         if names and seen[of_weights].any():

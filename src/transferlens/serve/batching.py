@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from transferlens.errors import EngineError, TransferLensError
 
 if TYPE_CHECKING:
-    from transferlens.engine.serving import AdapterPool, Factors, Writing
+    from transferlens.engine.mixing import Factors
+    from transferlens.engine.serving import AdapterPool, Writing
 
 __all__ = ["Batcher", "Piece"]
 

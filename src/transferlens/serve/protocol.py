@@ -147,7 +147,7 @@ def parse(kind: type[_Kind], body: bytes) -> _Kind:
         request = kind.model_validate(json.loads(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"] if isinstance(part, int | str))
+        place = ".".join(str(part) for part in first["loc"])
         msg = f"{place}: {first['msg']}"
         raise ApiError(400, msg, code="invalid_value", param=place) from None
     except (ValueError, RecursionError):
@@ -159,7 +159,7 @@ def parse(kind: type[_Kind], body: bytes) -> _Kind:
         if name in _NEUTRAL:
             msg = f"{name} is not supported here; leave it out"
             raise ApiError(400, msg, code="unsupported_parameter", param=name)
-        known = {*kind.model_fields, *_NEUTRAL}
+        known = {*ChatRequest.model_fields, *CompletionRequest.model_fields, *_NEUTRAL}
         msg = f"unknown field {name[:80]!r}.{did_you_mean(name[:80], known)}"
         raise ApiError(400, msg, code="unknown_parameter", param=name[:80])
     return request

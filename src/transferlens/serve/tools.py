@@ -223,8 +223,8 @@ class StudyTools:
             if np.count_nonzero(~np.isnan(one - other)) > 1:
                 sign = 1.0 if info.higher_is_better else -1.0
                 tests[info.name] = sign_flip_test(sign * one, sign * other, rng=rng)
-        p_values = [test.p_value for test in tests.values()]
-        adjusted = adjust_p_values(p_values, method="holm") if tests else []
+        p_values = np.array([test.p_value for test in tests.values()])
+        adjusted = adjust_p_values(p_values, method="holm")
         return {
             task: first if test.estimate > 0 else second
             for (task, test), p in zip(tests.items(), adjusted, strict=True)

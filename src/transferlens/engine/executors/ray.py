@@ -89,11 +89,14 @@ class RayExecutor:
 
         from transferlens.engine.executors.worker import work_on
 
+        # Declared a number, but no memory at all is not what is meant.
+        memory: dict[str, Any] = (
+            {"memory": self._wanted["memory"]} if self._wanted["memory"] else {}
+        )
         task = ray.remote(
             num_cpus=self._wanted["CPU"],
             num_gpus=self._wanted["GPU"],
-            # Declared a number, but no memory at all is not what is meant.
-            **({"memory": self._wanted["memory"]} if self._wanted["memory"] else {}),
+            **memory,
             # Whether work is tried again stands in the study's folder.
             max_retries=0,
             # A process per worker: its memory is free again when it ends.
