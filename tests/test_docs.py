@@ -41,6 +41,7 @@ PAGES = [
     "docs/methods.md",
     "docs/when-something-dies.md",
     "docs/running-on-a-cluster.md",
+    "docs/adapters-as-tools.md",
 ]
 TINY = ["limits.train=8", "limits.test=4"]
 

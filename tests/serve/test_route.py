@@ -107,7 +107,7 @@ def test_a_prompt_goes_to_the_adapter_that_helps_its_task_or_to_the_base(router)
 
 
 def test_a_prompt_unlike_every_task_goes_to_the_base(router):
-    for prompt in ("", "Schreibe mir bitte ein Gedicht", "!!!", "plus"):
+    for prompt in ("", "Schreibe mir bitte ein Gedicht", "!!!", "film"):
         found = router(prompt)
         assert found.adapter is None
         assert found.task is None

@@ -60,16 +60,16 @@ def fit_profiles(prompts: Mapping[str, Sequence[str]], *, rng: np.random.Generat
     Raises
     ------
     AnalysisError
-        There is no task with at least four prompts.
+        There is no task with at least two prompts.
     """
-    tasks = tuple(name for name, texts in prompts.items() if len(set(texts)) >= 4)
+    tasks = tuple(name for name, texts in prompts.items() if len(set(texts)) >= 2)
     if not tasks:
-        msg = "no task has four different prompts stored, so prompts cannot be told apart"
+        msg = "no task has two different prompts stored, so prompts cannot be told apart"
         raise AnalysisError(msg)
     texts, labels, folds = _samples([prompts[name] for name in tasks], rng)
     counts = _counts(texts)
     cosines = np.empty((len(texts), len(tasks)))
-    for fold in range(_FOLDS):
+    for fold in np.unique(folds):
         held = folds == fold
         weights, centres = _fitted(counts[~held], labels[~held], len(tasks))
         cosines[held] = _cosines(weights, centres, counts[held])

@@ -45,6 +45,11 @@ class RoutingQuality:
     notes: tuple[str, ...]
 
 
+_COLUMNS = (
+    "scope", "policy", "unit", "n", "score", "difference", "low", "high", "p_value", "p_adjusted"
+)  # fmt: skip
+
+
 class _Target(NamedTuple):
     """Scores of one target, upwards is better; those of adapters are means over seeds."""
 
@@ -244,9 +249,7 @@ def _table(
     sign = pl.col("scope").replace_strict(signs)
     return table.with_columns(
         pl.Series("p_adjusted", adjusted), score=pl.col("score") * sign
-    ).select(
-        "scope", "policy", "unit", "n", "score", "difference", "low", "high", "p_value", "p_adjusted"
-    )  # fmt: skip
+    ).select(*_COLUMNS)
 
 
 def _compared(
