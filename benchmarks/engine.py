@@ -234,11 +234,10 @@ def new_adapter(base: Any, out: Path) -> Path:
     return out
 
 
-def chosen(base: Any, lm: Any, adapter: Path, asked: Sequence[tuple[str, list[str]]]) -> Calls:
+def chosen(base: Any, lm: Any, asked: Sequence[tuple[str, list[str]]]) -> Calls:
     """Return scoring of the same choices by both."""
     from lm_eval.api.instance import Instance
 
-    from transferlens.engine.adapters import with_merged_adapter
     from transferlens.engine.choices import score_choices
     from transferlens.engine.encode import ChoiceItem
 
@@ -254,9 +253,19 @@ def chosen(base: Any, lm: Any, adapter: Path, asked: Sequence[tuple[str, list[st
         for prompt, choices in asked:
             pairs = base.codec.pairs([prompt] * len(choices), choices)
             items.append(ChoiceItem(pairs[0].context, tuple(p.continuation for p in pairs)))
-        with with_merged_adapter(base.model, adapter):
-            scores = score_choices(base, items, batch_tokens=8192)
+        scores = score_choices(base, items, batch_tokens=8192)
         found["ours"] = np.concatenate([np.array(row) for row in scores])
+        return len(requests)
+
+    def products() -> float:
+        items = [base.codec.pairs([prompt] * len(choices), choices) for prompt, choices in asked]
+        shared = 0
+        if len({item[0].context[:32] for item in items}) == 1:
+            first, last = (f(item[0].context for item in items) for f in (min, max))
+            shared = next(i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+        ends = [1 + sum(len(pair.continuation) - 1 for pair in item) for item in items]
+        read = [len(item[0].context) - shared + n - 1 for item, n in zip(items, ends, strict=True)]
+        bare_products(base, [(shared, 0), (sum(read), sum(ends))])
         return len(requests)
 
     def theirs() -> float:
@@ -268,14 +277,37 @@ def chosen(base: Any, lm: Any, adapter: Path, asked: Sequence[tuple[str, list[st
             raise AssertionError(msg)
         return len(requests)
 
-    return {"transferlens": ours, "lm-eval": theirs}
+    return {"transferlens": ours, "lm-eval": theirs, "products": products}
 
 
-def written(base: Any, lm: Any, adapter: Path, n: int) -> Calls:
+def bare_products(base: Any, passes: Sequence[tuple[int, int]]) -> None:
+    """Multiply by the base's weights as passes of so many tokens and logits do, and nothing else.
+
+    In the last layer, as in the engine, only keys and values are computed for all tokens.
+    """
+    import torch
+
+    head = base.model.get_output_embeddings().weight
+    layers = [
+        (name, module.weight)
+        for name, module in base.model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.weight is not head
+    ]
+    last = f"layers.{base.model.config.num_hidden_layers - 1}."
+    with torch.inference_mode():
+        for tokens, logits in passes:
+            for name, weight in layers:
+                few = last in name and "k_proj" not in name and "v_proj" not in name
+                rows = torch.ones(logits if few else tokens, weight.shape[1])
+                torch.nn.functional.linear(rows, weight)
+            torch.nn.functional.linear(torch.ones(logits, head.shape[1]), head)
+
+
+def written(base: Any, lm: Any, n: int) -> Calls:
     """Return generation of the same answers by both."""
     from lm_eval.api.instance import Instance
 
-    from transferlens.engine.adapters import with_merged_adapter
+    from transferlens.engine.batches import to_write_together
     from transferlens.engine.generate import generate
 
     prompts = [row["prompt"] for row in rows(n, 2)]
@@ -283,16 +315,36 @@ def written(base: Any, lm: Any, adapter: Path, n: int) -> Calls:
     requests = [Instance("generate_until", {}, (prompt, settings), 0) for prompt in prompts]
 
     def ours() -> float:
-        with with_merged_adapter(base.model, adapter):
-            generate(
-                base, base.codec.prompts(prompts), max_new_tokens=32, stop=("zzz",),
-                batch_tokens=8192,
-            )  # fmt: skip
+        generate(
+            base, base.codec.prompts(prompts), max_new_tokens=32, stop=("zzz",), batch_tokens=8192
+        )
+        return n
+
+    def products() -> float:
+        read = [len(prompt) for prompt in base.codec.prompts(prompts)]
+        for batch in to_write_together([n + 32 for n in read], max_tokens=8192):
+            steps = [(len(batch), len(batch))] * 31
+            bare_products(base, [(sum(read[i] for i in batch), len(batch)), *steps])
         return n
 
     def theirs() -> float:
         lm.generate_until(requests, disable_tqdm=True)
         return n
+
+    return {"transferlens": ours, "lm-eval": theirs, "products": products}
+
+
+def loaded(base: Any, adapter: Path) -> Calls:
+    """Return getting ready to answer by both; the harness loads a base with each adapter."""
+    from transferlens.engine.adapters import with_merged_adapter
+
+    def ours() -> float:
+        with with_merged_adapter(base.model, adapter):
+            return 1
+
+    def theirs() -> float:
+        harness(base, adapter)
+        return 1
 
     return {"transferlens": ours, "lm-eval": theirs}
 
@@ -307,6 +359,8 @@ CHOICE_TASKS = {
 
 def measure(stage: str, size: str, repeats: int, root: Path) -> dict[str, Any]:
     """Measure a stage that runs in this process."""
+    from transferlens.engine.adapters import with_merged_adapter
+
     base = open_base(model_folder(size, root))
     report: dict[str, Any] = {}
     if stage == "train":
@@ -325,14 +379,15 @@ def measure(stage: str, size: str, repeats: int, root: Path) -> dict[str, Any]:
         report["gflops"] = max(rates) / 1e9
         return report
     adapter = new_adapter(base, root / "adapter")
+    report["loading an adapter"] = alternate(loaded(base, adapter), repeats)
     lm = harness(base, adapter)
-    if stage == "generate":
-        return {
-            "generation, 32 tokens": alternate(written(base, lm, adapter, ITEMS[size]), repeats)
-        }
-    for name, kind in CHOICE_TASKS.items():
-        calls = chosen(base, lm, adapter, questions(ITEMS[size], **kind))
-        report[name] = alternate(calls, repeats)
+    with with_merged_adapter(base.model, adapter):
+        if stage == "generate":
+            calls = written(base, lm, ITEMS[size])
+            return {**report, "generation, 32 tokens": alternate(calls, repeats)}
+        for name, kind in CHOICE_TASKS.items():
+            calls = chosen(base, lm, questions(ITEMS[size], **kind))
+            report[name] = alternate(calls, repeats)
     return report
 
 
@@ -446,24 +501,29 @@ def markdown(report: dict[str, Any]) -> str:
     machine = report["hardware"]
     about = (
         f"{machine['cpu']}, one thread, single precision. Processor seconds, medians of "
-        "alternating runs; the last column says how many times as fast the engine is. Answering: "
-        "ours loads and merges the adapter each time, the harness has it loaded."
+        "alternating runs; `times` says how many times as fast the engine is, and `of the limit` "
+        "how large a part of its time the bare matrix products of the same sizes take, measured "
+        "in turn with it. Both answer with the adapter loaded, the harness in batches of "
+        f"{HARNESS_BATCH}, which is the same for all; whole studies include processes and imports."
     )
     lines = [
         "# The engine against what a user would write", "",
         about, "",
-        "| base | what | other | its s | ours s | times |", "|---|---|---|---|---|---|",
+        "| base | what | other | its s | ours s | times | of the limit |",
+        "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for size, parts in report.items():
         for what, engines in parts.items() if size != "hardware" else ():
             ours = engines.get("transferlens") if isinstance(engines, dict) else None
             if ours is None or "seconds" not in ours:
                 continue
+            bare = engines.get("products")
+            share = f"{bare['seconds'] / ours['seconds']:.2f}" if bare else "–"
             lines += [
                 f"| {size} | {what} | {name} | {other['seconds']:.2f} | {ours['seconds']:.2f} "
-                f"| {other['seconds'] / ours['seconds']:.2f} |"
+                f"| {other['seconds'] / ours['seconds']:.2f} | {share} |"
                 for name, other in engines.items()
-                if name != "transferlens"
+                if name not in {"transferlens", "products"}
             ]
     head = "| base | tokens/s in training | share of matrix rate | peak memory, MB |"
     lines += ["", head, "|---|---|---|---|"]

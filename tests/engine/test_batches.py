@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transferlens.engine.batches import by_length, optimizer_steps
+from transferlens.engine.batches import by_length, optimizer_steps, to_write_together
 
 lengths_of = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 budgets = st.integers(1, 2000)
@@ -99,3 +99,34 @@ def test_rows_of_one_length_fill_whole_batches():
 
 def test_nothing_gives_no_batches():
     assert by_length([], max_tokens=10) == []
+
+
+@settings(deadline=None)
+@given(lengths_of, budgets)
+def test_every_row_writes_once_and_no_batch_exceeds_its_tokens(lengths, budget):
+    batches = to_write_together(lengths, max_tokens=budget)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=8), st.integers(1, 4000))
+def test_no_other_cut_of_the_sorted_rows_writes_for_less(lengths, budget):
+    def cost(batches):
+        areas = [len(batch) * max(batch) for batch in batches]
+        fits = all(
+            len(batch) == 1 or area <= budget for batch, area in zip(batches, areas, strict=True)
+        )
+        return 2048 * len(batches) + sum(areas) if fits else np.inf
+
+    rows = sorted(lengths, reverse=True)
+    n = len(rows)
+    cuts = [c for k in range(n) for c in itertools.combinations(range(1, n), k)]
+    every = [[rows[a:b] for a, b in itertools.pairwise((0, *cut, n))] for cut in cuts]
+    found = to_write_together(lengths, max_tokens=budget)
+    assert cost([[lengths[i] for i in batch] for batch in found]) == min(map(cost, every))
+
+
+def test_rows_that_a_step_hardly_feels_write_together():
+    assert to_write_together([40, 250, 60, 30], max_tokens=8192) == [[1, 2, 0, 3]]

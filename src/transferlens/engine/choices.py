@@ -15,6 +15,9 @@ from transferlens.engine.packed import Pack, Tree, fill_up, packed, packs
 
 __all__ = ["score_choices", "score_choices_plainly"]
 
+_CACHED_TOKENS = 4096
+"""Tokens of a pass beyond which a processor's caches no longer hold what it computes."""
+
 Scores = list[list[float]]
 Tick = Callable[[int, int], None]
 """Called after each batch with the items and the tokens in it."""
@@ -76,6 +79,8 @@ def _packed(
     ]
     # Each tree is given a copy of the prefix's keys and values, which takes memory but little work.
     sizes = [tree.size + shared // 4 for tree in trees]
+    if base.device.type == "cpu":
+        batch_tokens = min(batch_tokens, _CACHED_TOKENS)
     for batch in fill_up(sizes, max_tokens=batch_tokens):
         pack = Pack([trees[i] for i in batch], base.device, prefix)
         yield batch, _score_pack(base, pack, [items[i].choices for i in batch])

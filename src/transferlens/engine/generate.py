@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from transferlens.engine.base import Base
-from transferlens.engine.batches import by_length
+from transferlens.engine.batches import by_length, to_write_together
 from transferlens.engine.encode import Codec
 from transferlens.engine.forward import logits_at, refuse_nan, right_padded
 from transferlens.engine.memory import read_prompts
@@ -112,8 +112,11 @@ def generate(
         _Row(number, prompt, max(min(max_new_tokens, limit - len(prompt)), 1))
         for number, prompt in enumerate(prompts)
     ]
-    write = _write_batch if packs(base.model) else _write_whole
-    for batch in by_length([len(r.prompt) + r.budget for r in rows], max_tokens=batch_tokens):
+    # Packed prompts are read without padding, so unlike ones may share a batch.
+    write, together = (
+        (_write_batch, to_write_together) if packs(base.model) else (_write_whole, by_length)
+    )
+    for batch in together([len(r.prompt) + r.budget for r in rows], max_tokens=batch_tokens):
         some = [rows[i] for i in batch]
         write(base, some, ending)
         tick(len(some), sum(len(row.prompt) + len(row.written) for row in some))

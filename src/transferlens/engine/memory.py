@@ -57,6 +57,7 @@ class Memory:
         self._lengths = lengths
         self._end = int(lengths.max())
         self._first = self._end - lengths
+        self._masks: dict[tuple[int, int], torch.Tensor] = {}
 
     def keep(self, rows: torch.Tensor) -> None:
         """Forget all rows but some."""
@@ -77,6 +78,7 @@ class Memory:
     def read(self, model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
         """Let each row read one more token; returns the logits after it (row, token)."""
         rows = torch.arange(len(tokens), device=tokens.device)
+        self._masks.clear()
         with attending(model, self):
             logits, _ = logits_at(
                 model, tokens[:, None], (rows, torch.zeros_like(rows)),
@@ -102,10 +104,16 @@ class Memory:
         end = self._end + 1
         keys[:, :, self._end : end], values[:, :, self._end : end] = key, value
         begin = 0 if window is None else max(end - window, 0)
-        columns = torch.arange(begin, end, device=query.device)
-        seen = (columns >= self._first[:, None])[:, None, None]
         states = (query, keys[:, :, begin:end], values[:, :, begin:end])
+        seen = self._seen(begin, end)
         return dot_product(module, states, seen, dropout=dropout, scaling=scaling)
+
+    def _seen(self, begin: int, end: int) -> torch.Tensor:
+        """Return which columns each row sees (row, 1, 1, column); made once for all layers."""
+        if (begin, end) not in self._masks:
+            columns = torch.arange(begin, end, device=self._first.device)
+            self._masks[begin, end] = (columns >= self._first[:, None])[:, None, None]
+        return self._masks[begin, end]
 
 
 def read_prompts(

@@ -51,7 +51,8 @@ from transferlens.results.manifest import (
     make_folders,
 )
 from transferlens.results.plan import Cell, Plan, PlannedAdapter, checked_name
-from transferlens.results.schema import PREDICTION_SCHEMA, SCORE_SCHEMA, conform
+from transferlens.results.rows import cell_rows
+from transferlens.results.schema import SCORE_SCHEMA, conform
 
 __all__ = ["MERGED", "STUDY_LOCK", "CellState", "Failure", "StudyStore"]
 
@@ -177,7 +178,7 @@ class StudyStore:
         ResultsError
             The rows are not those of the cell, or the system refuses.
         """
-        frame = _cell_rows(cell, rows)
+        frame = cell_rows(cell, rows)
         write_atomically(self.cell_path(cell), encode_parquet(frame, _cells_metadata([cell])))
 
     def write_merged(self, cells: list[Cell], frame: pl.DataFrame) -> Path:
@@ -395,20 +396,3 @@ def _cells_metadata(cells: list[Cell]) -> dict[str, str]:
 
 def _digest(ids: list[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-
-
-def _cell_rows(cell: Cell, rows: pl.DataFrame) -> pl.DataFrame:
-    """Check that rows belong to a cell, and sort them by example."""
-    where = f"cell {cell.source} -> {cell.target}, seed {cell.seed}"
-    frame = conform(rows, PREDICTION_SCHEMA, where=where).sort("example")
-    if frame.height != cell.n_examples:
-        msg = f"{where}: {frame.height} predictions for {cell.n_examples} examples"
-        raise ResultsError(msg)
-    if frame["example"].n_unique() != frame.height or frame["example"].null_count():
-        msg = f"{where}: an example occurs twice or has no number"
-        raise ResultsError(msg)
-    keys = frame.select("source", "target", "seed").unique().rows()
-    if keys not in ([], [cell.key]):
-        msg = f"{where}: its rows are of {keys[0]}"
-        raise ResultsError(msg)
-    return frame
