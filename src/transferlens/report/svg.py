@@ -39,17 +39,17 @@ class Chart:
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
     """Return an element; ``class_`` is class, underscores in attributes are hyphens."""
-    parts = [
-        Markup(' {}="{}"').format(
-            key.rstrip("_").replace("_", "-"),
-            f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value,
-        )
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
         for key, value in attributes.items()
         if value is not None
-    ]
-    opened = Markup("<{}{}>").format(Markup(name), Markup("").join(parts))  # noqa: S704 - our own element names
-    inside = Markup("").join(escape(child) for child in children)
-    return opened + inside + Markup("</{}>").format(Markup(name))  # noqa: S704 - as above
+    )
+    inside = "".join(escape(child) for child in children)
+    return Markup(f"<{name}{given}>{inside}</{name}>")  # noqa: S704 - all values are escaped, names our own
+
+
+def _short(value: object) -> object:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
 def canvas(width: float, height: float, title: str, children: Iterable[Markup]) -> Markup:
