@@ -451,8 +451,25 @@ def main() -> None:
             # Read again: another part may have been written meanwhile.
             results = json.loads(file.read_text("utf-8")) if file.exists() else results
             results[name] = _merged(results.get(name, []), new)
-            file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            file.write_text(_written(results), encoding="utf-8")
     (RESULTS / "predict.md").write_text(report(results), encoding="utf-8")
+
+
+def _written(results: dict[str, Any]) -> str:
+    """Return the results as JSON, a row to a line; four digits of what varies by far more."""
+
+    def line(row: dict[str, Any]) -> str:
+        short = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
+        return json.dumps(short, ensure_ascii=False)
+
+    parts = [
+        f"{json.dumps(name)}: " + (
+            "[\n" + ",\n".join(map(line, value)) + "\n]" if isinstance(value, list)
+            else json.dumps(value)
+        )
+        for name, value in results.items()
+    ]  # fmt: skip
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
