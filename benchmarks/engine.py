@@ -521,7 +521,7 @@ def markdown(report: dict[str, Any]) -> str:
         "alternating runs; `times` says how many times as fast the engine is, and `of the limit` "
         "how large a part of its time the bare matrix products of the same sizes take, measured "
         "in turn with it. Both answer with the adapter loaded, the harness in batches of "
-        f"{HARNESS_BATCH}, which is the same for all; whole studies include processes and imports."
+        f"{HARNESS_BATCH}; whole studies include processes and imports."
     )
     lines = [
         "# The engine against what a user would write", "",

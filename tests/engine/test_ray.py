@@ -20,6 +20,8 @@ def cluster():
     """Start a cluster of two processors, without its dashboard."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # By default workers step back for everything else on the machine.
+        patch.setenv("RAY_worker_niceness", "0")
         ray.init(
             num_cpus=2, num_gpus=0, object_store_memory=80_000_000, include_dashboard=False,
             log_to_driver=False, logging_level="ERROR",
